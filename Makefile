@@ -1,0 +1,56 @@
+# Every target makes its own virtual environment and needs no activated one.
+PYTHON ?= python3
+VENV ?= .venv
+# options for pip, such as PIP_FLAGS="--index-url URL"
+PIP_FLAGS ?=
+# what `make run` runs
+ARGS ?= task=memorypro model=gru
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint type bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
+	$(BIN)/kpflow run $(ARGS)
+
+test: $(VENV)/.installed-test ## install, then run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.installed-dev ## check types
+	$(BIN)/mypy kpflow_cli tasks figures
+
+bench: $(VENV)/.installed ## NTK_S products against torch.func, side by side
+	$(BIN)/python -m kpflow_cli.benchmark
+
+clean: ## remove the virtual environment and caches; runs stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "kpflow needs Python 3.11 or later; choose one with make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, at its pinned version: it is by far the largest
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing kpflow into $(VENV) (the first time takes minutes)"
+	$(PIP) --constraint constraints.txt torch
+	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	@touch $@

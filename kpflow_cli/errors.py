@@ -1,0 +1,25 @@
+"""What the command line tells in one line instead of a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for; told in one line, exit status 2."""
+
+    @classmethod
+    def unknown(cls, key: str, value: object, valid: Iterable[str]) -> UserError:
+        """``key=value`` is none of the valid choices; names them and the nearest."""
+        return cls(f"{key}={value}: unknown{nearest(str(value), valid)}; valid: {', '.join(sorted(valid))}")
+
+
+class FailedRunError(Exception):
+    """Sound input, but the work failed (training diverged, a verification does not hold); told in one line, exit status 1."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the closest of the valid words, empty if none is close."""
+    close = difflib.get_close_matches(word, list(valid), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,1 @@
+"""Networks whose weight sites are known: GRU, continuous-time RNN, vanilla RNN."""

@@ -1,0 +1,58 @@
+"""The GRU: torch's own nn.GRU with a linear readout."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from kpflow_cli.models.initialization import InitialWeights, initialize
+from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
+
+
+class GRU(RecurrentModel):
+    """torch's nn.GRU, one layer, so that trained weights load into a plain nn.GRU; state h of ``units`` units.
+
+    Sites (paper.md, section 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n outputs each (gates r, z, candidate c).
+    """
+
+    def __init__(self, *, input_size: int, output_size: int, units: int, bias: bool, **initial_weights: Unpack[InitialWeights]) -> None:
+        super().__init__()
+        self.gru = nn.GRU(input_size, units, bias=bias, batch_first=True)
+        self.readout = nn.Linear(units, output_size)
+        initialize(self, "gru.weight_hh_l0", units=units, **initial_weights)
+
+    def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As ``RecurrentModel.forward`` says, by nn.GRU."""
+        states, _ = self.gru(inputs, None if initial_state is None else initial_state.unsqueeze(0))
+        return self.readout(states), states
+
+    @torch.no_grad()
+    def linearize(self, inputs: Tensor) -> Linearization:
+        """As ``RecurrentModel.linearize`` says."""
+        _, states = self(inputs)
+        previous = previous_states(states)
+        weights = dict(self.gru.named_parameters())
+        from_input = nn.functional.linear(inputs, weights["weight_ih_l0"], weights.get("bias_ih_l0"))
+        from_state = nn.functional.linear(previous, weights["weight_hh_l0"], weights.get("bias_hh_l0"))
+        input_r, input_z, input_c = from_input.chunk(3, dim=-1)
+        state_r, state_z, state_c = from_state.chunk(3, dim=-1)
+        r = torch.sigmoid(input_r + state_r)
+        z = torch.sigmoid(input_z + state_z)
+        c = torch.tanh(input_c + r * state_c)
+
+        slope_c = (1 - z) * (1 - c * c)
+        slope_r = slope_c * state_c * r * (1 - r)
+        slope_z = (previous - c) * z * (1 - z)
+        recurrent_slopes = torch.stack([slope_r, slope_z, slope_c * r], dim=2)
+        input_slopes = torch.stack([slope_r, slope_z, slope_c], dim=2)
+        recurrent = site_of(self.gru, "recurrent", "weight_hh_l0", "bias_hh_l0", previous, recurrent_slopes)
+        feedforward = site_of(self.gru, "input", "weight_ih_l0", "bias_ih_l0", inputs, input_slopes)
+        return Linearization(
+            states=states,
+            sites=(recurrent, feedforward),
+            recurrent=recurrent,
+            carry=z,
+            input_slope=torch.ones_like(z),
+        )

@@ -1,0 +1,102 @@
+"""What a recurrent model owes the operators: its trajectory linearized around the weight sites (paper.md's Theorem 1).
+
+A weight-based recurrent model updates its state by ``h_t = f(h_{t-1}, x_t)`` where parameters enter only through site outputs
+``u_s = W_s v_s (+ b_s)``. For elementwise nonlinearities every derivative but W itself is diagonal in the units:
+
+    df_t/du_s      = [diag(B_1), ..., diag(B_g)]            (g blocks of n outputs, a_s = g n)
+    df_t/dh_{t-1}  = diag(carry) + (df_t/du_rec) W_rec diag(input_slope)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class WeightSite:
+    """One product u_s = W_s v_s along a trajectory.
+
+    Attributes:
+        name: of the site, such as ``recurrent`` or ``input``.
+        weight: W_s, shape ``(g * n, d)``.
+        inputs: site variable v_s at each trial and time, shape ``(B, T, d)``, without the bias column.
+        output_slopes: df/du_s as g diagonals, shape ``(B, T, g, n)``.
+        weight_trains: whether W_s is among the trained parameters.
+        bias_trains: whether the site has a bias that is trained.
+    """
+
+    name: str
+    weight: Tensor
+    inputs: Tensor
+    output_slopes: Tensor
+    weight_trains: bool = True
+    bias_trains: bool = False
+
+    def regressors(self) -> Tensor:
+        """V_s of the trained parameters, ``(B, T, d')``: v_s if the weight trains, then a column of 1 if the bias trains."""
+        columns = [self.inputs] if self.weight_trains else []
+        if self.bias_trains:
+            columns.append(torch.ones_like(self.inputs[..., :1]))
+        return torch.cat(columns, dim=-1) if columns else self.inputs[..., :0]
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """A trajectory and its derivatives: all that P, K, the core and NTK_S are made of.
+
+    Attributes:
+        states: h, shape ``(B, T, n)``.
+        sites: every weight site that reaches the state.
+        recurrent: the site whose variable is a function of h_{t-1}.
+        carry: direct elementwise derivative of h_t with respect to h_{t-1}, shape ``(B, T, n)``.
+        input_slope: derivative of the recurrent site variable with respect to h_{t-1}, elementwise, shape ``(B, T, n)``.
+    """
+
+    states: Tensor
+    sites: tuple[WeightSite, ...]
+    recurrent: WeightSite
+    carry: Tensor
+    input_slope: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, T, n): trials, time steps, units."""
+        trials, steps, units = self.states.shape
+        return trials, steps, units
+
+
+class RecurrentModel(nn.Module, ABC):
+    """A recurrent network with a linear readout that can say what its weight sites are."""
+
+    readout: nn.Linear
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs ``(B, T, n_in)`` and an initial state ``(B, n)``, by default 0, to outputs ``(B, T, n_out)`` and states ``(B, T, n)``."""
+
+    @abstractmethod
+    def linearize(self, inputs: Tensor) -> Linearization:
+        """The trajectory from zero initial state on inputs ``(B, T, n_in)``, with its weight sites and derivatives."""
+
+
+def previous_states(states: Tensor) -> Tensor:
+    """S h: states ``(B, T, n)`` shifted by one step, h_{t-1} at time t, zero at the first step."""
+    return torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
+
+
+def site_of(module: nn.Module, name: str, weight: str, bias: str, inputs: Tensor, output_slopes: Tensor) -> WeightSite:
+    """The site of ``module``'s parameters named ``weight`` and ``bias`` (which may be missing), with their trainability."""
+    weight_parameter = module.get_parameter(weight)
+    bias_parameter = dict(module.named_parameters()).get(bias)
+    return WeightSite(
+        name=name,
+        weight=weight_parameter.detach(),
+        inputs=inputs,
+        output_slopes=output_slopes,
+        weight_trains=weight_parameter.requires_grad,
+        bias_trains=bias_parameter is not None and bias_parameter.requires_grad,
+    )

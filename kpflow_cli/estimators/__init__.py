@@ -1,0 +1,1 @@
+"""Estimates of traces, norms, ranks, alignments and spectra, each a value with its standard error."""

@@ -1,0 +1,93 @@
+"""Random probe vectors: frames, part of a uniformly random orthonormal basis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.operators.base import LinearOperator
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Orthonormal vectors of a space: first a chosen sketch, then random probes, uniform in the sketch's complement.
+
+    Attributes:
+        vectors: ``(sketch_size + num_probes, *shape)``.
+        sketch_size: how many leading vectors were chosen, not drawn.
+    """
+
+    vectors: Tensor
+    sketch_size: int
+
+    @property
+    def num_probes(self) -> int:
+        """Number of random vectors."""
+        return len(self.vectors) - self.sketch_size
+
+    @property
+    def complement_size(self) -> int:
+        """Dimension of the sketch's orthogonal complement, which the probes sample."""
+        return math.prod(self.vectors.shape[1:]) - self.sketch_size
+
+
+def orthonormalize(block: Tensor) -> Tensor:
+    """Orthonormal basis, ``(m, *shape)``, of the span of a block of m vectors of at least m dimensions (Householder QR)."""
+    basis = torch.linalg.qr(block.flatten(1).T).Q
+    return basis.T.contiguous().reshape(block.shape)
+
+
+def _orthonormalize_random(block: Tensor) -> Tensor:
+    """``orthonormalize`` for orthonormal vectors followed by Gaussian ones.
+
+    Few of them in many dimensions are nearly orthogonal already (condition number below 3), so that one Cholesky QR is as accurate and
+    several times faster.
+    """
+    if block[0].numel() < 4 * len(block):
+        return orthonormalize(block)
+    rows = block.flatten(1)
+    triangle = torch.linalg.cholesky((rows @ rows.T).double())
+    identity = torch.eye(len(rows), dtype=torch.float64, device=rows.device)
+    inverse = torch.linalg.solve_triangular(triangle, identity, upper=False)
+    return (inverse.to(rows.dtype) @ rows).reshape(block.shape)
+
+
+def gaussian_block(operator: LinearOperator, count: int, generator: torch.Generator) -> Tensor:
+    """``(count, *in_shape)`` standard normal vectors; drawn on the CPU, so that devices agree."""
+    drawn = torch.randn(count, *operator.in_shape, dtype=operator.dtype, generator=generator)
+    return drawn.to(operator.device)
+
+
+def random_frame(operator: LinearOperator, num_probes: int, *, generator: torch.Generator, sketch: Tensor | None = None) -> Frame:
+    """A frame of the operator's domain with ``num_probes`` random vectors, or as many as there are dimensions left.
+
+    ``sketch``, ``(r, *in_shape)``, holds orthonormal vectors to put first (their signs may change). A frame that fills the
+    space makes every estimate exact.
+    """
+    if sketch is None:
+        sketch = torch.empty(0, *operator.in_shape, dtype=operator.dtype, device=operator.device)
+    drawn = gaussian_block(operator, min(num_probes, operator.in_size - len(sketch)), generator)
+    return Frame(_orthonormalize_random(torch.cat([sketch, drawn])), len(sketch))
+
+
+def range_sketch(operator: LinearOperator, size: int, *, generator: torch.Generator) -> Tensor:
+    """Orthonormal vectors ``(min(size, dimension), *shape)`` near the leading eigenspace of a symmetric operator A: the span of A times a
+    Gaussian block (Hutch++; Meyer, Musco, Musco and Woodruff 2021)."""
+    drawn = gaussian_block(operator, min(size, operator.in_size), generator)
+    return orthonormalize(operator.matblock(drawn))
+
+
+def extend(basis: Tensor, vectors: Tensor) -> Tensor:
+    """Orthonormal ``basis`` ``(r, *shape)`` followed by an orthonormal basis of what ``vectors`` ``(m, *shape)`` add to its span.
+
+    Directions less than 1e-3 of a unit vector out of the span are left out.
+    """
+    known, rows = basis.flatten(1), vectors.flatten(1)
+    rows = rows - (rows @ known.T) @ known
+    squared_lengths, rotation = torch.linalg.eigh((rows @ rows.T).double())
+    kept = squared_lengths > 1e-6
+    added = (rotation[:, kept] / squared_lengths[kept].sqrt()).T.to(rows.dtype) @ rows
+    return orthonormalize(torch.cat([known, added])).reshape(-1, *basis.shape[1:])

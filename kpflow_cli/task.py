@@ -1,0 +1,98 @@
+"""What a task owes the runner, and the target modes that any task's targets define."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# singular values closer than this, relative to the largest, count as one degenerate group
+_DEGENERATE = 1e-6
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials: inputs ``(B, T, n_in)`` and targets ``(B, T, n_out)``, float64."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> Batch:
+        """The batch in another dtype and on another device."""
+        return Batch(self.inputs.to(device, dtype), self.targets.to(device, dtype))
+
+
+class Task(Protocol):
+    """A supervised task over time.
+
+    Attributes:
+        input_size: n_in, channels in.
+        output_size: n_out, channels out.
+    """
+
+    input_size: int
+    output_size: int
+
+    def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """``batch_size`` fresh trials; every draw from ``generator``."""
+
+    def evaluation_batch(self) -> Batch:
+        """The fixed, noise-free trials that everything is evaluated and measured on."""
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
+        """Share of trials solved, in [0, 1]; both ``(B, T, n_out)``."""
+
+
+@dataclass(frozen=True)
+class TargetModes:
+    """The targets as sum_i s_i u_i w_i^T (paper.md, section 2), float64, s descending, zero modes left out.
+
+    Attributes:
+        trial_time: u_i, ``(k, B, T)``, orthonormal.
+        channels: w_i, ``(k, n_out)``, orthonormal.
+        strengths: s_i, ``(k,)``.
+    """
+
+    trial_time: Tensor
+    channels: Tensor
+    strengths: Tensor
+
+    def learned_fractions(self, outputs: Tensor) -> list[float]:
+        """<u_i^T out, w_i> / s_i of outputs ``(B, T, n_out)``: 0 at zero output, 1 when solved, negative when sign-flipped."""
+        projected = torch.einsum("kbt,bto,ko->k", self.trial_time, outputs.double().cpu(), self.channels)
+        return [float(fraction) for fraction in projected / self.strengths]
+
+    def state_directions(self, readout_weight: Tensor) -> Tensor:
+        """q_i = u_i (x) (W_out^T w_i), the modes carried back through the readout ``(n_out, n)``: unit vectors ``(k, B, T, n)``.
+
+        Modes that the readout does not see at all are left out.
+        """
+        carried = self.channels @ readout_weight.detach().double().cpu()
+        lengths = carried.norm(dim=1, keepdim=True)
+        seen = lengths.squeeze(1) > 0
+        return torch.einsum("kbt,kn->kbtn", self.trial_time[seen], (carried / lengths)[seen])
+
+
+def target_modes(targets: Tensor) -> TargetModes:
+    """Singular modes of targets ``(B, T, n_out)``; a group of equal singular values is rotated to the output channels, in their order."""
+    left, strengths, right = torch.linalg.svd(targets.double().cpu().flatten(0, 1), full_matrices=False)
+    rank = int((strengths > strengths[0] * 1e-10).sum())
+    start = 0
+    while start < rank:
+        end = start + 1
+        while end < rank and strengths[start] - strengths[end] < _DEGENERATE * strengths[0]:
+            end += 1
+        group = slice(start, end)
+        rotation = _rotation_to_channels(right[group])
+        left[:, group], right[group] = left[:, group] @ rotation.T, rotation @ right[group]
+        start = end
+    return TargetModes(left[:, :rank].T.reshape(rank, *targets.shape[:2]), right[:rank], strengths[:rank])
+
+
+def _rotation_to_channels(right: Tensor) -> Tensor:
+    """The orthogonal matrix that brings the rows of ``right``, ``(g, n_out)``, nearest to g output channels."""
+    channels = right.norm(dim=0).topk(len(right)).indices.sort().values
+    outer, _, inner = torch.linalg.svd(right[:, channels].T)
+    return outer @ inner

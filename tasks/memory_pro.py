@@ -1,0 +1,62 @@
+"""Memory-Pro: an angle shown for a while, held in memory, reported once the fixation input goes off (paper.md, section 2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.task import Batch
+
+
+@dataclass(frozen=True)
+class MemoryPro:
+    """Channels in: fixation, cos(angle), sin(angle); channels out: the same three.
+
+    Attributes:
+        stimulus_steps, memory_steps, response_steps: length of each period, in time steps.
+        noise: standard deviation of the Gaussian noise on every input channel of training trials.
+        evaluation_trials: number of noise-free trials with equally spaced angles.
+        anti: the response has the opposite sign.
+        stimulus_stays: the stimulus stays on to the end of the trial.
+    """
+
+    stimulus_steps: int
+    memory_steps: int
+    response_steps: int
+    noise: float
+    evaluation_trials: int
+    anti: bool = False
+    stimulus_stays: bool = False
+
+    input_size = 3
+    output_size = 3
+
+    def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """``batch_size`` trials, angles uniform on [0, 2 pi)."""
+        trials = self._trials(2 * math.pi * torch.rand(batch_size, dtype=torch.float64, generator=generator))
+        noise = torch.randn(trials.inputs.shape, dtype=torch.float64, generator=generator)
+        return Batch(trials.inputs + self.noise * noise, trials.targets)
+
+    def evaluation_batch(self) -> Batch:
+        """``evaluation_trials`` trials, angles 0, 2 pi / B, ..., without noise."""
+        return self._trials(2 * math.pi * torch.arange(self.evaluation_trials, dtype=torch.float64) / self.evaluation_trials)
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
+        """Share of trials whose error is below pi/10 on both stimulus channels at the last step."""
+        errors = (outputs[:, -1, 1:] - targets[:, -1, 1:]).abs()
+        return float((errors < math.pi / 10).all(dim=1).double().mean())
+
+    def _trials(self, angles: Tensor) -> Batch:
+        response = self.stimulus_steps + self.memory_steps
+        steps = response + self.response_steps
+        direction = torch.stack([angles.cos(), angles.sin()], dim=1).unsqueeze(1)
+        inputs = torch.zeros(len(angles), steps, 3, dtype=torch.float64)
+        inputs[:, :response, 0] = 1
+        inputs[:, : steps if self.stimulus_stays else self.stimulus_steps, 1:] = direction
+        targets = torch.zeros_like(inputs)
+        targets[..., 0] = inputs[..., 0]
+        targets[:, response:, 1:] = -direction if self.anti else direction
+        return Batch(inputs, targets)

@@ -1,0 +1,89 @@
+"""Gradient descent on a task, with loss, accuracy and learned fractions on the way; knows no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kpflow_cli.errors import FailedRunError
+from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.randomness import Randomness
+from kpflow_cli.task import Batch, TargetModes, Task, target_modes
+
+
+def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, momentum: float) -> torch.optim.Optimizer:
+    """The optimizer, ``sgd`` or ``adam``, of all trainable parameters; ``momentum`` is that of sgd or the beta_1 of adam."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if optimizer == "adam":
+        return torch.optim.Adam(trained, lr=learning_rate, betas=(momentum, 0.999))
+    return torch.optim.SGD(trained, lr=learning_rate, momentum=momentum)
+
+
+class Evaluation:
+    """The noise-free trials of a task with their target modes; scores a model on them."""
+
+    def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+        self.batch: Batch = task.evaluation_batch().to(dtype, device)
+        self.modes: TargetModes = target_modes(self.batch.targets)
+        self._task = task
+
+    @torch.no_grad()
+    def outputs(self, model: RecurrentModel) -> Tensor:
+        """Outputs ``(B, T, n_out)``."""
+        return model(self.batch.inputs)[0]
+
+    def scores(self, model: RecurrentModel) -> dict[str, float]:
+        """Columns ``evaluation_loss``, ``accuracy``, ``learned_fraction_1``, ..."""
+        outputs = self.outputs(model)
+        loss = nn.functional.mse_loss(outputs, self.batch.targets).item()
+        accuracy = self._task.accuracy(outputs, self.batch.targets)
+        fractions = {f"learned_fraction_{i}": value for i, value in enumerate(self.modes.learned_fractions(outputs), start=1)}
+        return {"evaluation_loss": loss, "accuracy": accuracy, **fractions}
+
+
+@dataclass
+class Trainer:
+    """Minimizes the mean squared error over all trials, times and channels of fresh batches.
+
+    Attributes:
+        step: gradient steps taken so far.
+    """
+
+    model: RecurrentModel
+    optimizer: torch.optim.Optimizer
+    task: Task
+    randomness: Randomness
+    batch_size: int
+    step: int = 0
+
+    def losses(self, steps: int) -> Iterator[float]:
+        """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the last without one.
+
+        While a loss is in the caller's hands, ``step`` and the weights are those that it belongs to. Raises FailedRunError when the loss is
+        not finite.
+        """
+        first = next(self.model.parameters())
+        while True:
+            batch = self.task.training_batch(self.batch_size, self.randomness.generator("batch", self.step)).to(first.dtype, first.device)
+            loss = nn.functional.mse_loss(self.model(batch.inputs)[0], batch.targets)
+            value = loss.item()
+            if not math.isfinite(value):
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise FailedRunError(f"training diverged: loss {value} at step {self.step}; try training.learning_rate below {rate:g}")
+            yield value
+            if self.step == steps:
+                return
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+
+
+def geometric_schedule(steps: int, count: int) -> tuple[int, ...]:
+    """At most ``count`` steps from 0 to ``steps``, dense early and sparse late: 0, then spaced geometrically; ascending, distinct."""
+    spaced = (round((steps + 1) ** (index / (count - 1))) - 1 for index in range(count))
+    return tuple(sorted({0, steps, *spaced}))

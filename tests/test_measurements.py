@@ -1,0 +1,104 @@
+"""What a checkpoint measures: exact with a full set of probes (against dense oracles), within its errors with few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_runs import small_config
+
+from kpflow_cli.measurements import measure, temporal_modes
+from kpflow_cli.operators import GlobalNTK, axis_mean
+from kpflow_cli.plan import Plan
+from kpflow_cli.verification import comparisons, relative_error
+
+SHAPES = {
+    "usual": (),
+    "one trial": ("task.evaluation_trials=1",),
+    "one step": ("task.stimulus_steps=1", "task.memory_steps=0", "task.response_steps=1", "model.units=3"),
+    "one unit": ("model.units=1",),
+}
+
+
+@pytest.mark.parametrize("model", ["gru", "rnn", "vanilla_rnn"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_number_is_exact_with_all_probes(model: str, shape: str) -> None:
+    plan = Plan(small_config(f"model={model}", *SHAPES[shape], config_name="verify"))
+    size = plan.evaluation.batch.inputs.shape[:2].numel() * plan.config.model.units
+    names = set()
+    for name, exact, found in comparisons(plan, size):
+        names.add(name)
+        # an overlap is a fraction of the trace: where it is rounding, it is compared with 1
+        scale = torch.ones_like(exact) if "target_overlap" in name else exact
+        assert (found - exact).norm() / scale.norm() < 1e-10, name
+    assert len(names) > 40
+
+
+def test_without_biases_too() -> None:
+    plan = Plan(small_config("model=gru", "model.bias=false", "model.gain=1.7", config_name="verify"))
+    assert all(relative_error(found, exact) < 1e-10 for _, exact, found in comparisons(plan, 90))
+
+
+def test_verification_notices_a_wrong_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(small_config("model=rnn", config_name="verify"))
+    linearize = plan.model.linearize
+
+    def off_by_little(inputs: torch.Tensor) -> object:
+        linearization = linearize(inputs)
+        return replace(linearization, carry=linearization.carry * (1 + 1e-8))
+
+    monkeypatch.setattr(plan.model, "linearize", off_by_little)
+    errors = {name: relative_error(found, exact) for name, exact, found in comparisons(plan, 90)}
+    assert errors["P"] > 1e-10
+    assert errors["NTK_S as J J^*"] > 1e-10
+    assert errors["K"] < 1e-10
+
+
+def test_estimates_agree_with_exact_values_within_their_errors() -> None:
+    plan = Plan(small_config("dtype=float64"))
+    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    size = linearization.states.numel()
+
+    def measured(probes: int, seed: int) -> dict[tuple[str, str, str], object]:
+        analysis = replace(plan.analysis, probes=probes, krylov_block=8, krylov_depth=6)
+        rows = measure(linearization, plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
+        return {(row.operator, row.quantity, row.reduction): row.estimate for row in rows}
+
+    exact = measured(size, 0)
+    misses: dict[tuple[str, str, str], list[float]] = {}
+    for seed in range(20):
+        for key, estimate in measured(80, seed).items():
+            if estimate.standard_error > 0 and key[1] != "operator_norm":
+                misses.setdefault(key, []).append((estimate.value - exact[key].value) / estimate.standard_error)
+    assert len(misses) >= 16
+    for key, deviations in misses.items():
+        squares = torch.tensor(deviations).square()
+        # of 20 deviations from a t distribution of 19 or more degrees of freedom, a mean square above 3.5 comes up less than once in 10^5
+        assert squares.mean() < 3.5, (key, deviations)
+
+
+def test_probes_do_not_depend_on_block_size() -> None:
+    plan = Plan(small_config("dtype=float64"))
+    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    results = []
+    for block_size in (1, 7, 100):
+        analysis = replace(plan.analysis, block_size=block_size)
+        rows = measure(linearization, plan.target_directions, analysis, torch.Generator().manual_seed(0)).measurements
+        results.append(torch.tensor([row.estimate.value for row in rows], dtype=torch.float64))
+    assert torch.allclose(results[0], results[1], rtol=1e-9)
+    assert torch.allclose(results[0], results[2], rtol=1e-9)
+
+
+def test_temporal_modes_are_leading_eigenvectors() -> None:
+    plan = Plan(small_config("dtype=float64"))
+    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    modes = temporal_modes(linearization, 2, replace(plan.analysis, krylov_depth=8), torch.Generator().manual_seed(0))
+    ntk = GlobalNTK(linearization)
+    variables = ntk.core.site_variables
+    for name, matrix in (("ntk", axis_mean(ntk, (2,)).dense()), ("v", variables @ variables.T)):
+        vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1)[:, :2].T
+        overlaps = (modes[name].flatten(1) * vectors).sum(1).abs()
+        assert torch.allclose(overlaps, torch.ones_like(overlaps), atol=1e-6)
+        peaks = modes[name].flatten(1)
+        assert (peaks.gather(1, peaks.abs().argmax(1, keepdim=True)) > 0).all()

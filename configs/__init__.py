@@ -1,0 +1,1 @@
+"""Hydra configuration: config.yaml (kpflow run), verify.yaml (kpflow verify) and the groups."""

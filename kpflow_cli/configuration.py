@@ -1,0 +1,164 @@
+"""Hydra's command line made ours: jobs run with checked configurations, errors told in one line, sweeps checked before they start."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import hydra
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from kpflow_cli.errors import FailedRunError, UserError, nearest
+from kpflow_cli.schema import GROUPS, checked, documented_keys
+
+# configuration (checked), and whether it is one point of a sweep
+Job = Callable[[DictConfig, bool], None]
+
+_HELP = """\
+kpflow run: train a network by gradient descent and measure NTK_S = P K P^* along the way
+kpflow verify: hold every operator against dense automatic differentiation, on a small network
+
+  kpflow run task=memorypro model=gru                 one run; the same command continues it
+  kpflow run model=rnn model.gain=1.5 seed=1          other choices, other values
+  kpflow run -m model.gain=0.5,1,1.5                  a sweep: every combination of comma-separated values
+  kpflow run --cfg job                                show the configuration and stop
+  kpflow run --config-dir DIR task=mine               a task of your own, DIR/task/mine.yaml
+
+== Groups (group=choice) ==
+
+$APP_CONFIG_GROUPS
+
+== Keys (key=value) ==
+
+{keys}
+
+== Configuration ==
+
+$CONFIG
+"""
+
+
+def execute(config_name: str, arguments: list[str], job: Job) -> int:
+    """Run ``job`` as Hydra's arguments say, once or for every point of a sweep; returns the exit status.
+
+    A mistake of the user is told in one line on standard error and gives 2, failed work gives 1; in a sweep the other points still run.
+    """
+    status = 0
+
+    def guarded(config: DictConfig) -> None:
+        nonlocal status
+        try:
+            job(checked(config), HydraConfig.get().mode == RunMode.MULTIRUN)
+        except (UserError, FailedRunError) as error:
+            tell(error)
+            status = max(status, exit_status(error))
+
+    # makes Hydra raise its errors instead of printing them over several lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register_help()
+    try:
+        options, overrides = _parsed(arguments)
+        # Hydra always writes a sweep folder
+        with tempfile.TemporaryDirectory(prefix="kpflow-") as scratch:
+            sys.argv = [sys.argv[0], *overrides, f"hydra.sweep.dir='{scratch}'", *options]
+            hydra.main(version_base="1.3", config_path="pkg://kpflow_cli.configs", config_name=config_name)(guarded)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        tell(explained(error))
+        return 2
+    return status
+
+
+def tell(error: Exception) -> None:
+    """One line on standard error."""
+    print("kpflow:", " ".join(str(error).split()), file=sys.stderr, flush=True)
+
+
+def exit_status(error: Exception) -> int:
+    """2 for a mistake of the user, 1 for work that failed."""
+    return 2 if isinstance(error, UserError) else 1
+
+
+def choices() -> dict[str, dict[str, str]]:
+    """For each group its choices, each with the line that describes it: the first comment of its YAML file."""
+    root = resources.files("kpflow_cli.configs")
+    return {
+        group: {
+            entry.name.removesuffix(".yaml"): entry.read_text().splitlines()[0].lstrip("# ")
+            for entry in sorted((root / group).iterdir(), key=lambda entry: entry.name)
+            if entry.name.endswith(".yaml")
+        }
+        for group in GROUPS
+    }
+
+
+def explained(error: Exception) -> UserError:
+    """What the user did wrong, in one line, from an error of Hydra's or OmegaConf's."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or ()
+        return UserError(f"no {group} '{name}'{nearest(name, options)}; valid: {', '.join(options)}")
+    if isinstance(error, OverrideParseException):
+        return UserError(f"cannot read '{error.override}': {_first_line(error)}")
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+        keys = [str(key) for key in cause.parent_node if key != "hydra"]
+        return UserError(f"no key '{cause.full_key}'{nearest(str(cause.key), keys)}; keys there: {', '.join(keys)}")
+    return UserError(_first_line(error))
+
+
+class CheckSweep(Callback):
+    """Refuses a sweep with a bad point before any point runs."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Compose and check every point. Exits with status 2 at the first bad one: Hydra lets no exception of a callback through."""
+        try:
+            overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+            for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None):
+                for point in batch:
+                    checked(compose(config.hydra.job.config_name, point))
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            tell(explained(error))
+            sys.exit(2)
+
+
+def _parsed(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Options and overrides apart: Hydra takes them in turns only in one order. Raises UserError for an option it does not know."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> None:
+        raise UserError(f"{message}; `kpflow run --help` shows what there is")
+
+    parser.error = refuse  # type: ignore[method-assign,assignment]
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    return [argument for argument in arguments if argument not in overrides], overrides
+
+
+def register_help() -> None:
+    """Make the help page that config.yaml chooses known to Hydra."""
+    keys = list(documented_keys())
+    width = max(len(name) for name, _ in keys)
+    listed = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in keys)
+    template = _HELP.format(keys=listed)
+    node = {"app_name": "kpflow", "header": "", "footer": "", "template": template}
+    ConfigStore.instance().store(group="hydra/help", name="kpflow", node=node)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,197 @@
+"""Every configuration key: its type, its range, its meaning. Values stand in the YAML files under configs/."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kpflow_cli.errors import UserError, nearest
+
+_LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+
+
+def key(meaning: str, *, choices: tuple[str, ...] = (), **limits: float) -> Any:
+    """A dataclass field that documents a configuration key and the values it takes; limits are at_least, above, at_most, below."""
+    return field(metadata={"meaning": meaning, "choices": choices, "limits": limits})
+
+
+@dataclass
+class MemoryProTask:
+    """``task=memorypro``."""
+
+    name: str = key("of the task, a folder under runs/")
+    _target_: str = key("class of the task")
+    stimulus_steps: int = key("time steps of the stimulus period", at_least=1)
+    memory_steps: int = key("time steps of the memory period", at_least=0)
+    response_steps: int = key("time steps of the response period", at_least=1)
+    noise: float = key("standard deviation of the Gaussian noise on training inputs", at_least=0)
+    evaluation_trials: int = key("noise-free evaluation trials, angles equally spaced", at_least=1)
+    anti: bool = key("respond with the opposite sign")
+    stimulus_stays: bool = key("keep the stimulus on through memory and response")
+
+
+@dataclass
+class GRUModel:
+    """``model=gru``."""
+
+    name: str = key("of the model, a folder under runs/<task>/")
+    _target_: str = key("class of the model")
+    units: int = key("hidden units n", at_least=1)
+    gain: float = key("factor g on the initial recurrent weights", at_least=0)
+    initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
+    bias: bool = key("whether the recurrence has biases")
+
+
+@dataclass
+class VanillaRNNModel(GRUModel):
+    """``model=vanilla_rnn``."""
+
+
+@dataclass
+class ContinuousTimeRNNModel:
+    """``model=rnn``."""
+
+    name: str = key("of the model, a folder under runs/<task>/")
+    _target_: str = key("class of the model")
+    units: int = key("hidden units n", at_least=1)
+    gain: float = key("factor g on the initial recurrent weights", at_least=0)
+    initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
+    dt: float = key("time step over the units' time constant", above=0, at_most=1)
+
+
+@dataclass
+class Training:
+    """Group ``training``."""
+
+    steps: int = key("gradient steps", at_least=0)
+    batch_size: int = key("trials in a batch", at_least=1)
+    learning_rate: float = key("eta, the step size", above=0)
+    optimizer: str = key("update rule", choices=("sgd", "adam"))
+    momentum: float = key("momentum of sgd, or the decay beta_1 of adam", at_least=0, below=1)
+    evaluation_interval: int = key("steps between rows of training.csv", at_least=1)
+
+
+@dataclass
+class Analysis:
+    """Group ``analysis``."""
+
+    name: str = key("of the analysis")
+    checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
+    probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
+    eigenvalues: int = key("leading eigenvalues and singular values to keep, also deflated from the estimates", at_least=1)
+    sketch: int = key("vectors that deflate the low-rank `mean` reductions", at_least=0)
+    krylov_block: int = key("start vectors of the block Krylov iteration for NTK_S", at_least=1)
+    krylov_depth: int = key("products of that iteration", at_least=1)
+    propagator_krylov_block: int = key("start vectors a trial of the iteration for P", at_least=1)
+    propagator_krylov_depth: int = key("products of that iteration", at_least=1)
+    block_size: int = key("vectors multiplied at once: bounds the memory, does not change the numbers beyond rounding", at_least=1)
+
+
+@dataclass
+class Run:
+    """Keys outside the groups."""
+
+    seed: int = key("every random draw derives from it", at_least=0)
+    device: str = key("cpu, cuda or cuda:<index>")
+    dtype: str = key("precision of training and measuring", choices=("float32", "float64"))
+    threads: int = key("threads of torch (part of a run's identity: sums depend on it)", at_least=1)
+    save_interval: int = key("steps between saves that a killed run continues from", at_least=1)
+    run_dir: str | None = key("output folder; under -m the parent folder of the points; default runs/<task>/<model>/<hash>")
+
+
+# a task or model of the user's own has no entry here and answers for its own keys
+SCHEMAS: dict[str, type] = {
+    "kpflow_cli.tasks.memory_pro.MemoryPro": MemoryProTask,
+    "kpflow_cli.models.gru.GRU": GRUModel,
+    "kpflow_cli.models.rnn.ContinuousTimeRNN": ContinuousTimeRNNModel,
+    "kpflow_cli.models.rnn.VanillaRNN": VanillaRNNModel,
+}
+GROUPS = ("task", "model", "training", "analysis")
+RUNTIME_KEYS = ("save_interval", "run_dir")
+
+
+def checked(config: DictConfig) -> DictConfig:
+    """A composed configuration with every value of its declared type and within its range; resolved, read-only.
+
+    Raises UserError that names the key, the bad value and what is valid.
+    """
+    composed = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(composed, dict)
+    for group in GROUPS:
+        if not isinstance(composed.get(group), dict):
+            raise UserError(f"{group}={composed.get(group)}: choose one; `kpflow list` names them")
+    values: dict[str, Any] = {"task": _plugin("task", composed.pop("task")), "model": _plugin("model", composed.pop("model"))}
+    values["training"] = _typed(Training, composed.pop("training"), prefix="training.")
+    values["analysis"] = _typed(Analysis, composed.pop("analysis"), prefix="analysis.")
+    typed = OmegaConf.create(values | _typed(Run, composed))
+    OmegaConf.set_readonly(typed, True)
+    return typed
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """What determines a run's results, as plain values: all but paths and how often to save; of the device only its kind."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    kept = {str(name): value for name, value in container.items() if name not in RUNTIME_KEYS}
+    return kept | {"device": config.device.partition(":")[0]}
+
+
+def documented_keys() -> Iterator[tuple[str, str]]:
+    """Each key with its meaning and valid values, in the order of the help page."""
+    models = {declared.name: declared for schema in (GRUModel, ContinuousTimeRNNModel) for declared in fields(schema)}
+    groups = (("", fields(Run)), ("task.", fields(MemoryProTask)), ("model.", models.values()))
+    for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
+        for declared in declarations:
+            if declared.name not in ("_target_", "name"):
+                valid = _valid(declared)
+                yield prefix + declared.name, declared.metadata["meaning"] + (f" ({valid})" if valid else "")
+
+
+def _plugin(group: str, node: dict[Any, Any]) -> dict[str, Any]:
+    """A task or model, typed where its keys are known."""
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        raise UserError(f"{group}._target_={target}: it names the class of the {group}, such as my_package.MyClass")
+    schema = SCHEMAS.get(target)
+    return _typed(schema, node, prefix=f"{group}.") if schema else {"name": target.rpartition(".")[2], **node}
+
+
+def _typed(schema: type, values: dict[Any, Any], *, prefix: str = "") -> dict[str, Any]:
+    typed = OmegaConf.structured(schema)
+    known = [declared.name for declared in fields(schema)]
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"no key '{prefix}{name}'{nearest(str(name), known)}; keys there: {', '.join(known)}")
+        try:
+            typed[name] = value
+        except OmegaConfBaseException as error:
+            raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
+    for declared in fields(schema):
+        if OmegaConf.is_missing(typed, declared.name):
+            raise UserError(f"{prefix}{declared.name}: no value; it is {declared.metadata['meaning']}")
+        _check_range(prefix + declared.name, typed[declared.name], values[declared.name], declared)
+    container = OmegaConf.to_container(typed)
+    assert isinstance(container, dict)
+    return {str(name): value for name, value in container.items()}
+
+
+def _check_range(name: str, value: Any, written: object, declared: Field[Any]) -> None:
+    choices, limits = declared.metadata["choices"], declared.metadata["limits"]
+    inside = not choices or value in choices
+    if isinstance(value, int | float):
+        inside = math.isfinite(value) and all(_LIMITS[word](value, limit) for word, limit in limits.items())
+    if not inside:
+        valid = _valid(declared) or "a finite number"
+        raise UserError(f"{name}={written}: impossible{nearest(str(value), choices)}; valid: {valid}")
+
+
+def _valid(declared: Field[Any]) -> str:
+    """The valid values of a key in words; empty if any of its type will do."""
+    limits = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in declared.metadata["limits"].items()]
+    return ", ".join(declared.metadata["choices"] or limits)

@@ -1,0 +1,140 @@
+"""The ``kpflow`` command: its subcommands. torch is imported only by those that compute."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kpflow_cli import __version__
+from kpflow_cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_HELP = """\
+kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
+
+usage: kpflow COMMAND [ARGUMENTS]
+
+  run      train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the way
+  verify   hold every operator and exact quantity against dense automatic differentiation
+  list     tasks, models, kinds of training and analysis, with a line each
+
+  kpflow run task=memorypro model=gru     the main job: CSV files, checkpoints and plots in runs/memorypro/gru/<hash>
+  kpflow run -m model.gain=0.5,1,1.5      a sweep
+  kpflow run --help                       every key, its meaning and its default
+  kpflow verify model=rnn
+  eval "$(kpflow -sc install=bash)"       tab completion (bash, zsh, fish)
+
+options: --help, --version
+"""
+
+
+def main() -> int:
+    """Entry point; returns the exit status: 0, 1 for work that failed, 2 for a mistake in the arguments, 130 after Ctrl-C."""
+    try:
+        return _dispatch(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("kpflow: interrupted; the same command continues a run", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_HELP, end="")
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        print(f"kpflow {__version__}")
+        return 0
+    if arguments[0] in ("-sc", "--shell-completion"):
+        return _complete(arguments)
+    command, *rest = arguments
+    if command not in _COMMANDS:
+        valid = ", ".join(_COMMANDS)
+        print(f"kpflow: no command '{command}'{nearest(command, _COMMANDS)}; valid: {valid}", file=sys.stderr)
+        return 2
+    return _COMMANDS[command](rest)
+
+
+def _run(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import execute
+
+    return execute("config", arguments, _run_job)
+
+
+def _run_job(config: DictConfig, in_sweep: bool) -> None:
+    _let_own_modules_be_found()
+    from kpflow_cli.figures.run_plots import PLOTS
+    from kpflow_cli.runner import default_run_dir, run
+    from kpflow_cli.schema import identity
+    from kpflow_cli.store import identity_hash
+
+    chosen = Path(config.run_dir).expanduser() if config.run_dir is not None else None
+    own_folder = (chosen or default_run_dir(config)) / identity_hash(identity(config))
+    run(config, chosen if chosen and not in_sweep else own_folder, PLOTS)
+
+
+def _verify(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import execute
+
+    return execute("verify", arguments, _verify_job)
+
+
+def _verify_job(config: DictConfig, in_sweep: bool) -> None:
+    del in_sweep
+    _let_own_modules_be_found()
+    from kpflow_cli.verification import verify
+
+    verify(config)
+
+
+def _list(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import choices, tell
+
+    if arguments in (["--help"], ["-h"]):
+        print("usage: kpflow list\n\nThe choices of each configuration group, as in `kpflow run task=memorypro model=gru`.")
+        return 0
+    if arguments:
+        tell(UserError(f"list takes no arguments, got '{arguments[0]}'"))
+        return 2
+    found = choices()
+    width = max(len(name) for group in found.values() for name in group)
+    for group, described in found.items():
+        print(f"{group}=")
+        for name, line in described.items():
+            print(f"  {name:<{width}}  {line}")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "list": _list}
+
+
+def _complete(arguments: list[str]) -> int:
+    """Tab completion: the subcommand is ours to complete, what follows is Hydra's, which knows nothing of subcommands."""
+    from kpflow_cli.configuration import execute
+
+    program, *words = os.environ.get("COMP_LINE", "").split(" ") or [""]
+    querying = any(argument.startswith("query=") for argument in arguments)
+    if querying and len(words) < 2:
+        typed = words[0] if words else ""
+        print(" ".join(command for command in _COMMANDS if command.startswith(typed)))
+        return 0
+    if querying:
+        if words[0] not in ("run", "verify"):
+            return 0
+        os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+    return execute("verify" if words[:1] == ["verify"] else "config", arguments, _run_job)
+
+
+def _let_own_modules_be_found() -> None:
+    """Modules in the current folder can be named by ``_target_``; last, so that they shadow nothing."""
+    current = str(Path.cwd())
+    if current not in sys.path:
+        sys.path.append(current)

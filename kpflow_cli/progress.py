@@ -1,0 +1,59 @@
+"""What a run shows while it works: a bar with loss, accuracy and time left, and a line of estimates at each measured checkpoint."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+from kpflow_cli.measurements import Measured
+
+# the statistics of a line: heading, quantity, reduction
+_COLUMNS = (
+    ("trace", "trace", "full"),
+    ("eff. rank", "effective_rank", "full"),
+    ("alignment", "alignment", "full"),
+    ("temporal:mean", "effective_rank", "temporal_mean"),
+    ("trace", "effective_rank", "temporal_trace"),
+    ("spatial:mean", "effective_rank", "spatial_mean"),
+    ("trace", "effective_rank", "spatial_trace"),
+)
+
+
+class Progress:
+    """A progress bar on standard error and a table of measurements on standard output."""
+
+    def __init__(self, steps: int, first_step: int) -> None:
+        # a log file is not a screen: there a bar a minute is enough
+        interval = 0.2 if sys.stderr.isatty() else 60.0
+        self._bar = tqdm(total=steps, initial=first_step, unit="step", mininterval=interval, maxinterval=interval, dynamic_ncols=True)
+        self._heading_shown = False
+        self._loss = ""
+
+    def at(self, step: int, loss: float) -> None:
+        """Move the bar to a step, with its loss."""
+        self._loss = f"loss={loss:.4g}"
+        self._bar.set_postfix_str(self._loss, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def measuring(self) -> None:
+        """Say that the bar stands because a checkpoint is measured."""
+        self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S")
+
+    def measured(self, step: int, measured: Measured) -> None:
+        """One line: the main statistics of NTK_S, each with its relative standard error."""
+        if not self._heading_shown:
+            self._write("NTK_S along training, +- relative standard error (temporal, spatial: effective rank of each reduction)")
+            self._write(f"{'step':>6}" + "".join(f"{heading:>20}" for heading, _, _ in _COLUMNS))
+            self._heading_shown = True
+        found = {(row.quantity, row.reduction): row.estimate for row in measured.measurements if row.operator == "ntk"}
+        estimates = (found[quantity, reduction] for _, quantity, reduction in _COLUMNS)
+        self._write(f"{step:>6}" + "".join(f"{f'{e.value:.4g} +- {100 * e.relative_error:.1f} %':>20}" for e in estimates))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def _write(self, line: str) -> None:
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()

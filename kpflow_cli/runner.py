@@ -1,0 +1,192 @@
+"""One run, start to end: build, train, measure, store; or continue where it stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from kpflow_cli import measurements, provenance, tables
+from kpflow_cli.errors import FailedRunError
+from kpflow_cli.plan import Plan
+from kpflow_cli.progress import Progress
+from kpflow_cli.schema import identity
+from kpflow_cli.store import Checkpoint, Drawing, Rows, RunFolder, identity_hash, open_run_folder, read_tables
+
+Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing]]
+
+_SHOWN_MODES = 3
+
+
+def default_run_dir(config: DictConfig) -> Path:
+    """``runs/<task>/<model>``, the parent of the folders named by their hash."""
+    return Path("runs") / config.task.name / config.model.name
+
+
+def run(config: DictConfig, run_dir: Path, plots: Plots) -> None:
+    """Train and measure as ``config`` (checked) says, in ``run_dir``, continuing what is there; then draw ``plots`` from the CSV files.
+
+    The last line of standard output names the folder. Raises UserError, before any work, for input that cannot be worked with, and
+    FailedRunError if training diverges.
+    """
+    torch.set_num_threads(config.threads)
+    plan = Plan(config)
+    with open_run_folder(run_dir, identity(config)) as folder:
+        session = _Session(plan, folder)
+        with session.recorded():
+            session.train()
+            session.write_outputs(plots)
+    print(run_dir, flush=True)
+
+
+class _Stopwatch:
+    """Seconds spent on each activity; exactly one is always under way."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = dict(seconds)
+        self._activity, self._since = "starting", time.perf_counter()
+
+    def switch(self, activity: str) -> None:
+        """Go on with another activity."""
+        self.seconds()
+        self._activity = activity
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each activity until now."""
+        now = time.perf_counter()
+        self._seconds[self._activity] = self._seconds.get(self._activity, 0.0) + now - self._since
+        self._since = now
+        return {activity: round(seconds, 3) for activity, seconds in self._seconds.items()}
+
+
+class _Session:
+    """The state of a run at work: trainer, tables so far, durations."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan, self._folder = plan, folder
+        self._trainer = plan.trainer()
+        self._last_step: int = plan.config.training.steps
+        self._tables: dict[str, Rows] = {name: [] for name in ("training", "measurements", "spectra", "temporal_modes", "outputs")}
+        self._recorded_step = -1
+        self._record: dict[str, Any] = folder.read_record()
+        self._was_complete = self._record.get("status") == "complete"
+        self._stopwatch = _Stopwatch(self._record.get("seconds", {}))
+        checkpoint = folder.latest_checkpoint()
+        if checkpoint is not None:
+            plan.model.load_state_dict(checkpoint.model)
+            self._trainer.optimizer.load_state_dict(checkpoint.optimizer)
+            self._trainer.step = self._recorded_step = checkpoint.step
+            self._tables = checkpoint.tables
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Keep run.json true to how the block goes."""
+        outcome = "failed"
+        self._write_record("running")
+        try:
+            yield
+            outcome = "complete"
+        except FailedRunError:
+            outcome = "diverged"
+            raise
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            self._write_record(outcome)
+
+    def train(self) -> None:
+        """Train to the last step, measuring and saving on the way."""
+        if self._recorded_step == self._last_step:
+            print(f"all {self._last_step} steps are done and measured already", flush=True)
+            return
+        if self._recorded_step >= 0:
+            print(f"continuing from step {self._recorded_step}", flush=True)
+        progress = Progress(self._last_step, self._trainer.step)
+        self._stopwatch.switch("training")
+        try:
+            for loss in self._trainer.losses(self._last_step):
+                progress.at(self._trainer.step, loss)
+                if self._trainer.step > self._recorded_step:
+                    self._visit(self._trainer.step, loss, progress)
+        except FailedRunError:
+            self._write_tables()
+            raise
+        finally:
+            progress.close()
+        self._folder.remove_intermediate_checkpoint()
+
+    def write_outputs(self, plots: Plots) -> None:
+        """Write CSV files and plots: all of them, or, where the run was complete before, those that are missing."""
+        self._stopwatch.switch("plotting")
+        self._write_tables(missing_only=self._was_complete)
+        tables_written = read_tables(self._folder.path)
+        for name, draw in plots.items():
+            if not (self._was_complete and self._folder.has_drawing(name)):
+                self._folder.write_drawing(name, draw(tables_written))
+
+    def _visit(self, step: int, loss: float, progress: Progress) -> None:
+        """Record one step: evaluate, measure, save, as far as each is due."""
+        config = self._plan.config
+        if step % config.training.evaluation_interval == 0 or step == self._last_step:
+            self._tables["training"].append({"step": step, "loss": loss, **self._plan.evaluation.scores(self._plan.model)})
+        if step in self._plan.schedule:
+            progress.measuring()
+            self._stopwatch.switch("measuring")
+            progress.measured(step, self._measure(step))
+            self._save(step, measured=True)
+            self._write_tables()
+            self._stopwatch.switch("training")
+            self._write_record("running")
+        elif step % config.save_interval == 0:
+            self._save(step, measured=False)
+
+    def _measure(self, step: int) -> measurements.Measured:
+        """Measure everything at one step and add the rows to the tables."""
+        plan = self._plan
+        linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+        generator = plan.randomness.generator("probes", step)
+        measured = measurements.measure(linearization, plan.target_directions, plan.analysis, generator)
+        self._tables["measurements"] += tables.measurement_rows(step, measured)
+        self._tables["spectra"] += tables.spectrum_rows(step, measured)
+        first, middle, last = (plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1))
+        if step in (first, middle, last):
+            modes = measurements.temporal_modes(linearization, _SHOWN_MODES, plan.analysis, generator)
+            self._tables["temporal_modes"] += tables.mode_rows(step, modes)
+        if step in (first, last):
+            outputs = plan.evaluation.outputs(plan.model)
+            self._tables["outputs"] += tables.output_rows(step, outputs, plan.evaluation.batch.targets)
+        return measured
+
+    def _save(self, step: int, *, measured: bool) -> None:
+        model, optimizer = self._plan.model.state_dict(), self._trainer.optimizer.state_dict()
+        self._folder.save_checkpoint(Checkpoint(step, model, optimizer, self._tables), measured=measured)
+
+    def _write_tables(self, *, missing_only: bool = False) -> None:
+        kept = {name: rows for name, rows in self._tables.items() if rows}
+        if missing_only:
+            kept = {name: rows for name, rows in kept.items() if not self._folder.has_table(name)}
+        self._folder.write_tables(kept)
+
+    def _write_record(self, status: str) -> None:
+        config = self._plan.config
+        self._record = {
+            "status": status,
+            "step": self._trainer.step,
+            "steps": self._last_step,
+            "seed": config.seed,
+            "hash": identity_hash(identity(config)),
+            "config": identity(config),
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
+            "platform": provenance.describe_platform(),
+            "seconds": self._stopwatch.seconds(),
+            "peak_memory_mib": max(provenance.peak_memory_mib(), self._record.get("peak_memory_mib", 0.0)),
+        }
+        self._folder.write_record(self._record)

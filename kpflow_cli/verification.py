@@ -1,0 +1,152 @@
+"""The falsification test of Theorem 1: every operator and every exact quantity against dense automatic differentiation, in float64."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.measurements import measure
+from kpflow_cli.models.sites import RecurrentModel, previous_states
+from kpflow_cli.operators import GlobalNTK
+from kpflow_cli.operators.dense import dense_global_ntk, dense_inverse_propagator, dense_parameter_operator
+from kpflow_cli.plan import Plan
+
+TOLERANCE = 1e-10
+_LARGEST = 3000
+
+# what is compared, its exact value, and what kpflow finds
+Comparison = tuple[str, Tensor, Tensor]
+
+
+def verify(config: DictConfig) -> None:
+    """Print a table of relative errors.
+
+    Raises FailedRunError if one is above 1e-10, UserError for an instance that is large or not in float64.
+    """
+    torch.set_num_threads(config.threads)
+    plan = Plan(config)
+    inputs = plan.evaluation.batch.inputs
+    size = inputs.shape[0] * inputs.shape[1] * config.model.get("units", 1)
+    if size > _LARGEST:
+        raise UserError(f"B T n = {size}: too large to form NTK_S densely; verify takes at most {_LARGEST}")
+    if plan.dtype != torch.float64:
+        raise UserError(f"dtype={config.dtype}: verify works in float64")
+    print(f"{config.model.name} on {config.task.name}: {inputs.shape[0]} trials, {inputs.shape[1]} steps, N = {size}")
+    print(f"{'quantity':<44}relative error")
+    worst = 0.0
+    for name, exact, found in tqdm(comparisons(plan, size), unit="quantity", disable=not sys.stderr.isatty(), leave=False):
+        error = relative_error(found, exact)
+        worst = max(worst, error)
+        tqdm.write(f"{name:<44}{error:.1e}{'' if error <= TOLERANCE else '  <- above 1e-10'}", file=sys.stdout)
+    if not worst <= TOLERANCE:
+        raise FailedRunError(f"verification failed: largest relative error {worst:.1e}, above {TOLERANCE:.0e}")
+    print(f"all below {TOLERANCE:.0e}; largest {worst:.1e}")
+
+
+def relative_error(found: Tensor, exact: Tensor) -> float:
+    """||found - exact|| / ||exact||; the absolute error where the exact value is 0."""
+    scale = exact.norm().item()
+    return (found - exact).norm().item() / (scale if scale > 0 else 1.0)
+
+
+def comparisons(plan: Plan, size: int) -> Iterator[Comparison]:
+    """Everything to compare; ``size`` is N = B T n."""
+    inputs = plan.evaluation.batch.inputs
+    linearization = plan.model.linearize(inputs)
+    ntk = GlobalNTK(linearization)
+    exact = _dense_operators(plan.model, inputs)
+    propagator, parameter_operator = ntk.propagator, ntk.parameter_operator
+    yield "P", exact["p"], propagator.dense()
+    yield "P^*", exact["p"].T, propagator.adjoint().dense()
+    yield "P^{-1}", exact["p_inverse"], propagator.inverse().dense()
+    yield "(P^{-1})^*", exact["p_inverse"].T, propagator.inverse().adjoint().dense()
+    yield "K", exact["k"], parameter_operator.dense()
+    yield "V V^T (x) I", exact["core"], ntk.core.dense()
+    yield "NTK_S as J J^*", exact["ntk"], ntk.dense()
+    yield "NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint()).dense()
+
+    everything = replace(plan.analysis, probes=size, krylov_block=size, propagator_krylov_block=size)
+    directions = plan.target_directions
+    measured = measure(linearization, directions, everything, torch.Generator().manual_seed(plan.config.seed))
+    for spectrum in measured.spectra:
+        values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
+        shares = values if spectrum.operator in ("ntk", "k") else values.square()
+        yield f"{spectrum.operator} spectrum", values[: len(spectrum.values)], spectrum.values
+        cumulative = (shares.cumsum(0) / shares.sum())[: len(spectrum.values)]
+        yield f"{spectrum.operator} cumulative", cumulative, spectrum.cumulative
+    statistics = dict(_dense_statistics(exact, directions, linearization.shape))
+    for row in measured.measurements:
+        name = f"{row.operator} {row.quantity} {row.reduction}"
+        yield name, statistics[row.operator, row.quantity, row.reduction], torch.tensor(row.estimate.value, dtype=torch.float64)
+
+
+def _dense_operators(model: RecurrentModel, inputs: Tensor) -> dict[str, Tensor]:
+    inverse = dense_inverse_propagator(model, inputs)
+    variables = _site_variables(model, inputs)
+    units = len(inverse) // len(variables)
+    return {
+        "ntk": dense_global_ntk(model, inputs),
+        "k": dense_parameter_operator(model, inputs),
+        "p": torch.linalg.inv(inverse),
+        "p_inverse": inverse,
+        "v": variables,
+        "core": torch.kron(variables @ variables.T, torch.eye(units, dtype=variables.dtype)),
+    }
+
+
+@torch.no_grad()
+def _site_variables(model: RecurrentModel, inputs: Tensor) -> Tensor:
+    """V ``(BT, d)`` as the network's own layers see it: what goes into each linear layer, step by step; cat(h_{t-1}, x_t) of torch's."""
+    recorded: dict[nn.Module, list[Tensor]] = {}
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.readout]
+    hooks = [layer.register_forward_pre_hook(lambda layer, given: recorded.setdefault(layer, []).append(given[0])) for layer in layers]
+    states = model(inputs)[1]
+    for hook in hooks:
+        hook.remove()
+    if not layers:
+        return torch.cat([previous_states(states), inputs], dim=-1).flatten(0, 1)
+    # a layer called once takes all times at once, one called at each time takes (B, d)
+    variables = [calls[0] if len(calls) == 1 and calls[0].ndim == 3 else torch.stack(calls, dim=1) for calls in recorded.values()]
+    return torch.cat(variables, dim=-1).flatten(0, 1)
+
+
+def _dense_spectrum(matrix: Tensor, operator: str) -> Tensor:
+    if operator in ("ntk", "k"):
+        return torch.linalg.eigvalsh(matrix).flip(0).clamp_min(0)
+    return torch.linalg.svdvals(matrix)
+
+
+def _dense_statistics(
+    exact: dict[str, Tensor], directions: Tensor, shape: tuple[int, int, int]
+) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
+    """Every row of measurements.csv from the dense operators, by its (operator, quantity, reduction)."""
+    for operator in ("ntk", "k", "p", "core", "v"):
+        matrix = exact[operator]
+        yield (operator, "operator_norm", "full"), torch.linalg.matrix_norm(matrix, 2)
+        squared = matrix if operator in ("ntk", "k", "core") else matrix @ matrix.T
+        yield (operator, "frobenius_norm", "full"), matrix.norm()
+        yield (operator, "trace", "full"), matrix.diagonal().sum()
+        yield (operator, "effective_rank", "full"), squared.trace() ** 2 / squared.norm() ** 2
+    ntk, core = exact["ntk"], exact["core"]
+    yield ("ntk", "alignment", "full"), (ntk * core).sum() / (ntk.norm() * core.norm())
+    for index, direction in enumerate(directions.flatten(1), start=1):
+        yield ("ntk", f"target_overlap_{index}", "full"), direction @ ntk @ direction / ntk.trace()
+    trials, steps, units = shape
+    blocks = ntk.reshape(trials * steps, units, trials * steps, units)
+    reductions = {
+        "temporal_mean": blocks.sum((1, 3)) / units,
+        "temporal_trace": torch.einsum("aibi->ab", blocks),
+        "spatial_mean": blocks.sum((0, 2)) / (trials * steps),
+        "spatial_trace": torch.einsum("aiaj->ij", blocks),
+    }
+    for name, matrix in reductions.items():
+        yield ("ntk", "trace", name), matrix.trace()
+        yield ("ntk", "frobenius_norm", name), matrix.norm()
+        yield ("ntk", "effective_rank", name), matrix.trace() ** 2 / matrix.norm() ** 2

@@ -1,0 +1,71 @@
+"""Who may import whom: data flows from the configuration to the figures and never back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"kpflow_cli": ROOT / "kpflow_cli", "kpflow_cli.tasks": ROOT / "tasks", "kpflow_cli.figures": ROOT / "figures"}
+
+# for each package or module: what it may import of kpflow; the longest matching name counts
+ALLOWED = {
+    "kpflow_cli.errors": (),
+    "kpflow_cli.models": ("kpflow_cli.models", "kpflow_cli.errors"),
+    "kpflow_cli.operators": ("kpflow_cli.operators", "kpflow_cli.models.sites"),
+    "kpflow_cli.estimators": ("kpflow_cli.estimators", "kpflow_cli.operators.base", "kpflow_cli.operators.gram"),
+    "kpflow_cli.task": (),
+    "kpflow_cli.randomness": (),
+    "kpflow_cli.training": ("kpflow_cli.models.sites", "kpflow_cli.task", "kpflow_cli.randomness", "kpflow_cli.errors"),
+    "kpflow_cli.measurements": ("kpflow_cli.estimators", "kpflow_cli.operators", "kpflow_cli.models.sites"),
+    "kpflow_cli.tables": ("kpflow_cli.measurements",),
+    "kpflow_cli.store": ("kpflow_cli", "kpflow_cli.errors"),
+    "kpflow_cli.provenance": ("kpflow_cli",),
+    "kpflow_cli.schema": ("kpflow_cli.errors",),
+    "kpflow_cli.tasks": ("kpflow_cli.task",),
+    "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.store"),
+}
+HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration"}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join([package, *(part for part in parts if part != "__init__")])] = path
+    return found
+
+
+def _imports(module: str, path: Path) -> set[str]:
+    """Names of all modules imported anywhere in a file, relative ones made absolute."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            names.add(".".join(part for part in (base, node.module) if part))
+    return names
+
+
+@pytest.mark.parametrize("module", sorted(_modules()))
+def test_module_imports_only_what_it_may(module: str) -> None:
+    imported = _imports(module, _modules()[module])
+    rules = [rule for rule in ALLOWED if module == rule or module.startswith(rule + ".")]
+    if rules:
+        allowed = ALLOWED[max(rules, key=len)]
+        for name in imported:
+            if name.split(".")[0] == "kpflow_cli":
+                assert any(name == prefix or (prefix != "kpflow_cli" and name.startswith(prefix + ".")) for prefix in allowed), name
+    if module not in HYDRA_USERS:
+        assert not any(name.split(".")[0] == "hydra" for name in imported)
+
+
+def test_rules_speak_of_modules_that_exist() -> None:
+    modules = _modules()
+    assert all(rule in modules for rule in ALLOWED)
+    assert modules.keys() >= HYDRA_USERS

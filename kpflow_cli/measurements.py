@@ -28,6 +28,9 @@ from kpflow_cli.operators import GlobalNTK, GramOperator, axis_mean
 # axes of the state (trial, time, unit) that stay under each reduction
 _KEPT_AXES = {"temporal": (0, 1), "spatial": (2,)}
 
+# the temporal mean is of nearly one dimension: at this depth a few modes are converged to rounding
+_MODES_KRYLOV_DEPTH = 4
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -90,11 +93,11 @@ def measure(linearization: Linearization, target_directions: Tensor, analysis: A
 
 
 @torch.no_grad()
-def temporal_modes(linearization: Linearization, count: int, analysis: Analysis, generator: torch.Generator) -> dict[str, Tensor]:
+def temporal_modes(linearization: Linearization, count: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Leading temporal modes by operator, ``(count, B, T)``: of V its left singular vectors, of NTK_S the eigenvectors of its
     temporal ``mean`` reduction. Unit vectors, largest entry positive."""
     ntk = GlobalNTK(linearization)
-    pairs = leading_eigenpairs(axis_mean(ntk, (2,)), count, krylov_block=count + 5, krylov_depth=analysis.krylov_depth, generator=generator)
+    pairs = leading_eigenpairs(axis_mean(ntk, (2,)), count, krylov_block=count + 5, krylov_depth=_MODES_KRYLOV_DEPTH, generator=generator)
     return {"ntk": _with_positive_peak(pairs.vectors), "v": _with_positive_peak(ntk.core.temporal_modes(count))}
 
 

@@ -157,7 +157,7 @@ class _Session:
         self._tables["spectra"] += tables.spectrum_rows(step, measured)
         first, middle, last = (plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1))
         if step in (first, middle, last):
-            modes = measurements.temporal_modes(linearization, _SHOWN_MODES, plan.analysis, generator)
+            modes = measurements.temporal_modes(linearization, _SHOWN_MODES, generator)
             self._tables["temporal_modes"] += tables.mode_rows(step, modes)
         if step in (first, last):
             outputs = plan.evaluation.outputs(plan.model)

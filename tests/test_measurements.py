@@ -93,7 +93,7 @@ def test_probes_do_not_depend_on_block_size() -> None:
 def test_temporal_modes_are_leading_eigenvectors() -> None:
     plan = Plan(small_config("dtype=float64"))
     linearization = plan.model.linearize(plan.evaluation.batch.inputs)
-    modes = temporal_modes(linearization, 2, replace(plan.analysis, krylov_depth=8), torch.Generator().manual_seed(0))
+    modes = temporal_modes(linearization, 2, torch.Generator().manual_seed(0))
     ntk = GlobalNTK(linearization)
     variables = ntk.core.site_variables
     for name, matrix in (("ntk", axis_mean(ntk, (2,)).dense()), ("v", variables @ variables.T)):

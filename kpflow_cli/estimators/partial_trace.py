@@ -75,8 +75,7 @@ def _pair_products(matrices: Tensor) -> Tensor:
         grams = (matrices @ matrices.mT).flatten(1)
         return grams @ grams.T
     products = torch.empty(count, count, dtype=matrices.dtype, device=matrices.device)
-    columns = matrices.transpose(0, 1)
     for index in range(count):
-        later = (matrices[index].T @ columns[:, index:].flatten(1)).reshape(reduced, -1, reduced)
-        products[index, index:] = products[index:, index] = later.square().sum((0, 2))
+        later = matrices[index:].mT @ matrices[index]
+        products[index, index:] = products[index:, index] = later.square().sum((1, 2))
     return products

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 
 from .style import COLOURS, LINE_STYLES, StyledFigure, line_with_band, panels, shades, styled, training_step_axis, value_axis
 
@@ -89,7 +90,9 @@ def draw_spectra(tables: Tables) -> StyledFigure:
             share.plot(found["index"], found["cumulative"], color=colour, linestyle=style)
         value_axis(value, spectra[spectra["operator"] == operator]["value"])
         value.set_title(f"{'eigenvalues' if operator in ('k', 'ntk') else 'singular values'} of {name}")
-        share.set(ylim=(0, 1.05), xlabel="index")
+        # each from 0 on a scale of its own: 20 values are all of V and a fraction of a percent of P
+        share.set(ylim=(0, min(1.05, share.get_ylim()[1])), xlabel="index")
+        share.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     values[0].set_ylabel("value")
     shares[0].set_ylabel("cumulative share of variance")
     figure.legend(*values[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(steps))

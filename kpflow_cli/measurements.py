@@ -20,8 +20,8 @@ from kpflow_cli.estimators.compression import (
 )
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.partial_trace import partial_traces
-from kpflow_cli.estimators.probes import extend, random_frame, range_sketch
-from kpflow_cli.estimators.spectrum import leading_eigenpairs
+from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
+from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
 from kpflow_cli.models.sites import Linearization
 from kpflow_cli.operators import GlobalNTK, GramOperator, axis_mean
 
@@ -84,8 +84,11 @@ def measure(linearization: Linearization, target_directions: Tensor, analysis: A
     core_rows, core_spectrum = _core(ntk, analysis.eigenvalues)
     parameter_rows, parameter_spectrum = _parameter_operator(ntk, analysis.eigenvalues)
     propagator_rows, propagator_spectrum = _propagator(ntk, analysis, generator)
-    full_rows, full_spectrum = _full(ntk, target_directions, analysis, generator)
-    rows = (*full_rows, *_trace_reductions(ntk, analysis, generator), *_mean_reductions(ntk, analysis, generator))
+    pairs = leading_eigenpairs(
+        ntk, analysis.eigenvalues, krylov_block=analysis.krylov_block, krylov_depth=analysis.krylov_depth, generator=generator
+    )
+    full_rows, full_spectrum = _full(ntk, pairs, target_directions, analysis, generator)
+    rows = (*full_rows, *_trace_reductions(ntk, pairs, analysis, generator), *_mean_reductions(ntk, analysis, generator))
     return Measured(
         (*rows, *parameter_rows, *propagator_rows, *core_rows),
         (full_spectrum, parameter_spectrum, propagator_spectrum, core_spectrum),
@@ -164,15 +167,14 @@ def _ritz_estimate(value: float, residual: float, start_vectors: int) -> Estimat
     return Estimate(value, residual, start_vectors, "block Krylov, residual bound")
 
 
-def _full(ntk: GlobalNTK, target_directions: Tensor, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
+def _full(
+    ntk: GlobalNTK, pairs: LeadingEigenpairs, target_directions: Tensor, analysis: Analysis, generator: torch.Generator
+) -> tuple[list[Measurement], Spectrum]:
     """NTK_S without reduction, its alignment with the core and its overlap with the targets, all from one frame.
 
     The frame's sketch holds the target directions, whose Rayleigh quotients are thus exact, and the leading eigenvectors, which carry
     most of the variance of a plain estimate.
     """
-    pairs = leading_eigenpairs(
-        ntk, analysis.eigenvalues, krylov_block=analysis.krylov_block, krylov_depth=analysis.krylov_depth, generator=generator
-    )
     sketch = extend(target_directions.to(ntk.device, ntk.dtype), pairs.vectors)
     frame = random_frame(ntk, analysis.probes, generator=generator, sketch=sketch)
     compression = compress(ntk, frame, block_size=analysis.block_size)
@@ -204,10 +206,11 @@ def _mean_reductions(ntk: GlobalNTK, analysis: Analysis, generator: torch.Genera
         yield from _statistics(f"{name}_mean", compress(reduced, frame, block_size=analysis.block_size))
 
 
-def _trace_reductions(ntk: GlobalNTK, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
-    """The partial traces, by products J w with random vectors of parameter space."""
-    probes = _reduced_probes(ntk, ntk.factor.in_size, analysis)
-    frame = random_frame(ntk.factor, probes, generator=generator)
+def _trace_reductions(ntk: GlobalNTK, pairs: LeadingEigenpairs, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
+    """The partial traces, by products J w with vectors of parameter space: J's leading right singular vectors, then random ones."""
+    deflated = min(analysis.sketch, ntk.factor.in_size)
+    sketch = orthonormalize(ntk.factor.adjoint_matblock(pairs.vectors[:deflated]))
+    frame = random_frame(ntk.factor, _reduced_probes(ntk, ntk.factor.in_size, analysis), generator=generator, sketch=sketch)
     reductions = partial_traces(ntk.factor, frame, tuple(_KEPT_AXES.values()), block_size=analysis.block_size)
     for name, partial in zip(_KEPT_AXES, reductions, strict=True):
         yield Measurement("ntk", "trace", f"{name}_trace", partial.trace())

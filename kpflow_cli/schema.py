@@ -85,7 +85,7 @@ class Analysis:
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
     eigenvalues: int = key("leading eigenvalues and singular values to keep, also deflated from the estimates", at_least=1)
-    sketch: int = key("vectors that deflate the low-rank `mean` reductions", at_least=0)
+    sketch: int = key("vectors that deflate each reduction of NTK_S", at_least=0)
     krylov_block: int = key("start vectors of the block Krylov iteration for NTK_S", at_least=1)
     krylov_depth: int = key("products of that iteration", at_least=1)
     propagator_krylov_block: int = key("start vectors a trial of the iteration for P", at_least=1)

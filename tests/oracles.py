@@ -157,6 +157,7 @@ def assert_linear_operator(operator: LinearOperator, dense: Tensor, *, tolerance
         scale = dense.norm().item() or 1.0
         assert (combined - (2 * images[0] - 3 * images[1])).norm() < tolerance * scale * 10
         assert relative_error(current.dense(), matrix) < tolerance
+        assert current.matblock(block[:0]).shape == (0, *current.out_shape)
     outputs = normal(3, *operator.out_shape, seed=2)
     assert relative_error(operator.adjoint_matblock(outputs).flatten(1), outputs.flatten(1) @ dense) < tolerance
     # the same vectors in another memory layout

@@ -90,6 +90,13 @@ def test_probes_do_not_depend_on_block_size() -> None:
     assert torch.allclose(results[0], results[2], rtol=1e-9)
 
 
+def test_without_any_sketch() -> None:
+    plan = Plan(small_config("analysis.sketch=0", "analysis.eigenvalues=1"))
+    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    rows = measure(linearization, plan.target_directions, plan.analysis, torch.Generator().manual_seed(0)).measurements
+    assert all(row.estimate.value >= 0 and row.estimate.standard_error >= 0 for row in rows)
+
+
 def test_temporal_modes_are_leading_eigenvectors() -> None:
     plan = Plan(small_config("dtype=float64"))
     linearization = plan.model.linearize(plan.evaluation.batch.inputs)

@@ -75,7 +75,7 @@ class _SiteFactor:
 
     def _row_chunks(self, states: Tensor) -> Iterator[slice]:
         """Slices of the rows whose site outputs, ``(rows, m, g, n)``, stay in the processor's cache."""
-        rows = max(1, _CACHED_NUMBERS // (states[0].numel() * self.blocks))
+        rows = max(1, _CACHED_NUMBERS // max(1, states[0].numel() * self.blocks))
         return (slice(start, start + rows) for start in range(0, len(states), rows))
 
 

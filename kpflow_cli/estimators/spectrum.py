@@ -50,41 +50,38 @@ def leading_eigenpairs(
     def as_block(rows: Tensor) -> Tensor:
         return rows.transpose(0, 1).reshape(-1, *operator.in_shape)
 
-    block = as_block(_orthonormal_rows(by_summand(gaussian_block(operator, min(krylov_block, dimension), generator))))
-    basis, images = [block], [factor.adjoint_matblock(block)]
-    for _ in range(1, krylov_depth):
-        room = dimension - sum(map(len, basis))
-        if room <= 0:
-            break
-        rows = by_summand(factor.matblock(images[-1])[:room])
-        block = as_block(_orthonormalize_against([by_summand(earlier) for earlier in basis], rows))
-        basis.append(block)
-        images.append(factor.adjoint_matblock(block))
-    return _rayleigh_ritz(operator, by_summand(torch.cat(basis)), by_summand(torch.cat(images)), count)
+    start = min(krylov_block, dimension)
+    basis_size = min(start * krylov_depth, dimension)
+    basis = torch.empty(summands, basis_size, dimension, dtype=operator.dtype, device=operator.device)
+    images = torch.empty(summands, basis_size, factor.in_size // summands, dtype=operator.dtype, device=operator.device)
+    rows = by_summand(gaussian_block(operator, start, generator))
+    for size in range(0, basis_size, start):
+        added = slice(size, min(size + start, basis_size))
+        basis[:, added] = _orthonormalize_against(basis[:, :size], rows[:, : basis_size - size])
+        image = factor.adjoint_matblock(as_block(basis[:, added]))
+        images[:, added] = by_summand(image)
+        if added.stop < basis_size:
+            rows = by_summand(factor.matblock(image))
+    return _rayleigh_ritz(operator, basis, images, count)
 
 
-def _orthonormal_rows(rows: Tensor) -> Tensor:
-    """Orthonormal bases, ``(S, m, N)``, of the row spaces of S matrices ``(m, N)``."""
-    return torch.linalg.qr(rows.mT).Q.mT
-
-
-def _orthonormalize_against(basis: list[Tensor], rows: Tensor) -> Tensor:
-    """Orthonormal rows ``(S, m, N)``, orthogonal to the basis as well, that span what ``rows`` add to it.
+def _orthonormalize_against(basis: Tensor, rows: Tensor) -> Tensor:
+    """Orthonormal rows ``(S, m, N)``, orthogonal to the basis ``(S, k, N)`` as well, that span what ``rows`` add to it; works in place.
 
     Where they add nothing, as past the rank of the operator, the place is filled with other directions.
     """
-    smallest = torch.finfo(rows.dtype).eps ** 0.5 * rows.norm(dim=-1).max()
+    precision = torch.finfo(rows.dtype).eps ** 0.5
+    smallest = precision * rows.norm(dim=-1).max()
     for _ in range(3):
-        rows = rows.clone()
         # twice is enough (Parlett): what rounding leaves in the first pass is removed by the second
-        for known in [*basis, *basis]:
-            rows.baddbmm_(rows @ known.mT, known, alpha=-1)
-        basis_of_rest, triangle = torch.linalg.qr(rows.mT)
-        rows = basis_of_rest.mT
+        for _ in range(2):
+            rows.baddbmm_(rows @ basis.mT, basis, alpha=-1)
+        orthonormal, triangle = torch.linalg.qr(rows.mT)
+        rows = orthonormal.mT
         if triangle.diagonal(dim1=-2, dim2=-1).abs().min() > smallest:
             break
         # QR filled the place with vectors that may lie in the span of the basis: once more
-        smallest = torch.finfo(rows.dtype).eps ** 0.5 * torch.ones_like(smallest)
+        smallest = torch.full_like(smallest, precision)
     return rows
 
 

@@ -41,18 +41,17 @@ def orthonormalize(block: Tensor) -> Tensor:
 
 
 def _orthonormalize_random(block: Tensor) -> Tensor:
-    """``orthonormalize`` for orthonormal vectors followed by Gaussian ones.
+    """``orthonormalize`` for orthonormal vectors followed by Gaussian ones; may work in place.
 
     Few of them in many dimensions are nearly orthogonal already (condition number below 3), so that one Cholesky QR is as accurate and
     several times faster.
     """
     if block[0].numel() < 4 * len(block):
         return orthonormalize(block)
-    rows = block.flatten(1)
-    triangle = torch.linalg.cholesky((rows @ rows.T).double())
-    identity = torch.eye(len(rows), dtype=torch.float64, device=rows.device)
-    inverse = torch.linalg.solve_triangular(triangle, identity, upper=False)
-    return (inverse.to(rows.dtype) @ rows).reshape(block.shape)
+    columns = block.flatten(1).T
+    triangle = torch.linalg.cholesky((columns.T @ columns).double(), upper=True).to(block.dtype)
+    torch.linalg.solve_triangular(triangle, columns, upper=True, left=False, out=columns)
+    return block
 
 
 def gaussian_block(operator: LinearOperator, count: int, generator: torch.Generator) -> Tensor:
@@ -67,10 +66,11 @@ def random_frame(operator: LinearOperator, num_probes: int, *, generator: torch.
     ``sketch``, ``(r, *in_shape)``, holds orthonormal vectors to put first (their signs may change). A frame that fills the
     space makes every estimate exact.
     """
-    if sketch is None:
-        sketch = torch.empty(0, *operator.in_shape, dtype=operator.dtype, device=operator.device)
-    drawn = gaussian_block(operator, min(num_probes, operator.in_size - len(sketch)), generator)
-    return Frame(_orthonormalize_random(torch.cat([sketch, drawn])), len(sketch))
+    sketch_size = 0 if sketch is None else len(sketch)
+    block = gaussian_block(operator, min(sketch_size + num_probes, operator.in_size), generator)
+    if sketch is not None:
+        block[:sketch_size] = sketch
+    return Frame(_orthonormalize_random(block), sketch_size)
 
 
 def range_sketch(operator: LinearOperator, size: int, *, generator: torch.Generator) -> Tensor:

@@ -38,7 +38,7 @@ clean: ## remove the virtual environment and caches; runs stay
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "kpflow needs Python 3.11 or later; choose one with make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # torch first and alone, at its pinned version: it is by far the largest
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt

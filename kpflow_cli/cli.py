@@ -12,7 +12,7 @@ from kpflow_cli import __version__
 from kpflow_cli.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from kpflow_cli.configuration import Point
 
 _HELP = """\
 kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
@@ -69,16 +69,17 @@ def _run(arguments: list[str]) -> int:
     return execute("config", arguments, _run_job)
 
 
-def _run_job(config: DictConfig, in_sweep: bool) -> None:
+def _run_job(point: Point) -> None:
     _let_own_modules_be_found()
     from kpflow_cli.figures.run_plots import PLOTS
-    from kpflow_cli.runner import default_run_dir, run
+    from kpflow_cli.runner import run
     from kpflow_cli.schema import identity
     from kpflow_cli.store import identity_hash
 
+    config = point.config
     chosen = Path(config.run_dir).expanduser() if config.run_dir is not None else None
-    own_folder = (chosen or default_run_dir(config)) / identity_hash(identity(config))
-    run(config, chosen if chosen and not in_sweep else own_folder, PLOTS)
+    parent = chosen or Path("runs") / point.choices["task"] / point.choices["model"]
+    run(config, chosen if chosen and not point.in_sweep else parent / identity_hash(identity(config)), PLOTS)
 
 
 def _verify(arguments: list[str]) -> int:
@@ -87,12 +88,11 @@ def _verify(arguments: list[str]) -> int:
     return execute("verify", arguments, _verify_job)
 
 
-def _verify_job(config: DictConfig, in_sweep: bool) -> None:
-    del in_sweep
+def _verify_job(point: Point) -> None:
     _let_own_modules_be_found()
     from kpflow_cli.verification import verify
 
-    verify(config)
+    verify(point.config)
 
 
 def _list(arguments: list[str]) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -25,8 +27,22 @@ from omegaconf.errors import OmegaConfBaseException
 from kpflow_cli.errors import FailedRunError, UserError, nearest
 from kpflow_cli.schema import GROUPS, checked, documented_keys
 
-# configuration (checked), and whether it is one point of a sweep
-Job = Callable[[DictConfig, bool], None]
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration (checked) of a command line.
+
+    Attributes:
+        choices: name of the chosen entry of each group, such as ``{"task": "memorypro", ...}``.
+        in_sweep: whether it is one of several.
+    """
+
+    config: DictConfig
+    choices: dict[str, str]
+    in_sweep: bool
+
+
+Job = Callable[[Point], None]
 
 _HELP = """\
 kpflow run: train a network by gradient descent and measure NTK_S = P K P^* along the way
@@ -57,12 +73,16 @@ def execute(config_name: str, arguments: list[str], job: Job) -> int:
 
     A mistake of the user is told in one line on standard error and gives 2, failed work gives 1; in a sweep the other points still run.
     """
-    status = 0
+    status, started = 0, False
 
     def guarded(config: DictConfig) -> None:
-        nonlocal status
+        nonlocal status, started
+        hydra_config = HydraConfig.get()
+        chosen = {group: str(hydra_config.runtime.choices.get(group)) for group in GROUPS}
         try:
-            job(checked(config), HydraConfig.get().mode == RunMode.MULTIRUN)
+            point = Point(checked(config), chosen, hydra_config.mode == RunMode.MULTIRUN)
+            started = True
+            job(point)
         except (UserError, FailedRunError) as error:
             tell(error)
             status = max(status, exit_status(error))
@@ -71,15 +91,24 @@ def execute(config_name: str, arguments: list[str], job: Job) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_help()
     try:
-        options, overrides = _parsed(arguments)
-        # Hydra always writes a sweep folder
-        with tempfile.TemporaryDirectory(prefix="kpflow-") as scratch:
-            sys.argv = [sys.argv[0], *overrides, f"hydra.sweep.dir='{scratch}'", *options]
+        options, overrides, sweeps = _parsed(arguments)
+        with _sweep_folder() if sweeps else nullcontext() as override:
+            sys.argv = [sys.argv[0], *overrides, *([override] if override else []), *options]
             hydra.main(version_base="1.3", config_path="pkg://kpflow_cli.configs", config_name=config_name)(guarded)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
+        # until a job starts all there is is what the user wrote; from then on an unforeseen error is ours and keeps its traceback
+        if started:
+            raise
         tell(explained(error))
         return 2
     return status
+
+
+@contextmanager
+def _sweep_folder() -> Iterator[str]:
+    """The override that sends the folder which Hydra makes for every sweep to where it is deleted."""
+    with tempfile.TemporaryDirectory(prefix="kpflow-") as scratch:
+        yield f"hydra.sweep.dir='{scratch}'"
 
 
 def tell(error: Exception) -> None:
@@ -119,7 +148,7 @@ def explained(error: Exception) -> UserError:
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
         return UserError(f"no key '{cause.full_key}'{nearest(str(cause.key), keys)}; keys there: {', '.join(keys)}")
-    return UserError(_first_line(error))
+    return UserError(_first_line(error) if isinstance(error, HydraException | OmegaConfBaseException) else str(error))
 
 
 class CheckSweep(Callback):
@@ -137,16 +166,19 @@ class CheckSweep(Callback):
             sys.exit(2)
 
 
-def _parsed(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Options and overrides apart: Hydra takes them in turns only in one order. Raises UserError for an option it does not know."""
+def _parsed(arguments: list[str]) -> tuple[list[str], list[str], bool]:
+    """Options and overrides apart, which Hydra takes in one order only, and whether it is a sweep.
+
+    Raises UserError for an option that Hydra does not know.
+    """
     parser = get_args_parser()
 
     def refuse(message: str) -> None:
         raise UserError(f"{message}; `kpflow run --help` shows what there is")
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
-    overrides = parser.parse_intermixed_args(arguments).overrides
-    return [argument for argument in arguments if argument not in overrides], overrides
+    parsed = parser.parse_intermixed_args(arguments)
+    return [argument for argument in arguments if argument not in parsed.overrides], parsed.overrides, parsed.multirun
 
 
 def register_help() -> None:

@@ -72,6 +72,10 @@ class Measured:
     measurements: tuple[Measurement, ...]
     spectra: tuple[Spectrum, ...]
 
+    def overflows(self) -> bool:
+        """Whether a value is beyond the range of its dtype."""
+        return any(math.isinf(row.estimate.value) for row in self.measurements)
+
 
 @torch.no_grad()
 def measure(linearization: Linearization, target_directions: Tensor, analysis: Analysis, generator: torch.Generator) -> Measured:
@@ -114,21 +118,24 @@ def _core(ntk: GlobalNTK, count: int) -> tuple[list[Measurement], Spectrum]:
     units = ntk.in_shape[2]
     singular = ntk.core.singular_values()
     squares = singular.square()
-    rows = [*_exact("core", squares.repeat_interleave(units)), *_exact("v", singular)]
-    return [row for row in rows if (row.operator, row.quantity) != ("v", "trace")], _spectrum("v", singular, squares, count)
+    rows = [_exact("core", "trace", units * squares.sum()), *_exact_norms("core", squares.repeat_interleave(units))]
+    # V is rectangular: it has no trace, and its effective rank is that of V V^T
+    rows += _exact_norms("v", singular, weights=squares)
+    return rows, _spectrum("v", singular, squares, count)
 
 
-def _exact(operator: str, values: Tensor) -> Iterator[Measurement]:
-    """The statistics of an operator whose eigenvalues (for V: singular values) are all known."""
-    # V is rectangular: its effective rank is that of V V^T
-    weights = values.square() if operator == "v" else values
-    statistics = {
-        "trace": values.sum(),
-        "frobenius_norm": values.norm(),
-        "effective_rank": weights.sum().square() / weights.square().sum(),
-        "operator_norm": values.max(),
-    }
-    return (Measurement(operator, quantity, "full", Estimate(value.item())) for quantity, value in statistics.items())
+def _exact(operator: str, quantity: str, value: Tensor) -> Measurement:
+    return Measurement(operator, quantity, "full", Estimate(value.item()))
+
+
+def _exact_norms(operator: str, values: Tensor, weights: Tensor | None = None) -> list[Measurement]:
+    """Norms and effective rank of an operator whose singular values are all known; ``weights``, by default the values, go into the rank."""
+    weights = values if weights is None else weights
+    return [
+        _exact(operator, "frobenius_norm", values.norm()),
+        _exact(operator, "effective_rank", weights.sum().square() / weights.square().sum()),
+        _exact(operator, "operator_norm", values.max()),
+    ]
 
 
 def _spectrum(operator: str, values: Tensor, shares: Tensor, count: int, total: float | None = None) -> Spectrum:
@@ -139,7 +146,8 @@ def _spectrum(operator: str, values: Tensor, shares: Tensor, count: int, total: 
 def _parameter_operator(ntk: GlobalNTK, count: int) -> tuple[list[Measurement], Spectrum]:
     """K, exact."""
     eigenvalues = ntk.parameter_operator.eigenvalues()
-    return list(_exact("k", eigenvalues)), _spectrum("k", eigenvalues, eigenvalues, count)
+    rows = [_exact("k", "trace", eigenvalues.sum()), *_exact_norms("k", eigenvalues)]
+    return rows, _spectrum("k", eigenvalues, eigenvalues, count)
 
 
 def _propagator(ntk: GlobalNTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
@@ -219,5 +227,5 @@ def _trace_reductions(ntk: GlobalNTK, pairs: LeadingEigenpairs, analysis: Analys
 
 
 def _reduced_probes(ntk: GlobalNTK, dimension: int, analysis: Analysis) -> int:
-    """A reduction needs fewer probes than the full operator: a quarter; all there are where the full estimate is exact."""
-    return dimension if analysis.probes >= ntk.in_size else math.ceil(max(analysis.probes / 4, 2))
+    """A reduction needs fewer probes than the full operator: a quarter; all there are where ``analysis.probes`` reaches its dimension."""
+    return dimension if analysis.probes >= min(dimension, ntk.in_size) else math.ceil(max(analysis.probes / 4, 2))

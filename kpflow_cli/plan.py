@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from dataclasses import fields
 from typing import Any
@@ -25,8 +26,9 @@ class Plan:
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed)
-        self.task: Task = _construct("task", config.task)
+        self.task: Task = _construct(Task, "task", config.task)
         self.model: RecurrentModel = _construct(
+            RecurrentModel,
             "model",
             config.model,
             input_size=self.task.input_size,
@@ -35,7 +37,7 @@ class Plan:
         )
         self.model.to(self.device, self.dtype)
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
-        self.analysis = Analysis(**{declared.name: config.analysis[declared.name] for declared in fields(Analysis)})
+        self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
 
     def trainer(self) -> Trainer:
@@ -52,14 +54,33 @@ class Plan:
         return self.evaluation.modes.state_directions(self.model.readout.weight)
 
 
-def _construct(group: str, node: DictConfig, **keywords: Any) -> Any:
-    """The object that a configuration node's ``_target_`` names, from its other keys and ``keywords``."""
-    values = {str(key): value for key, value in OmegaConf.to_container(node).items() if key not in ("name", "_target_")}  # type: ignore[union-attr]
+def _construct(kind: type, group: str, node: DictConfig, **keywords: Any) -> Any:
+    """The object of a kind that a configuration node's ``_target_`` names, from its other keys and ``keywords``."""
+    values = {str(key): value for key, value in OmegaConf.to_container(node).items() if key != "_target_"}  # type: ignore[union-attr]
     try:
         target = pkgutil.resolve_name(node._target_)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{group}._target_={node._target_}: cannot be imported ({error})") from None
-    return target(**values, **keywords)
+    try:
+        inspect.signature(target).bind(**values, **keywords)
+    except TypeError as error:
+        raise UserError(f"{group}._target_={node._target_}: does not take the keys of this {group} ({error})") from None
+    made = target(**values, **keywords)
+    if not isinstance(made, kind):
+        raise UserError(f"{group}._target_={node._target_}: is no {kind.__name__}; see {kind.__module__}")
+    return made
+
+
+def _analysis(node: DictConfig, trials: int) -> Analysis:
+    analysis = Analysis(**{declared.name: node[declared.name] for declared in fields(Analysis)})
+    ntk_space = analysis.krylov_block * analysis.krylov_depth
+    propagator_space = trials * analysis.propagator_krylov_block * analysis.propagator_krylov_depth
+    if analysis.eigenvalues > min(ntk_space, propagator_space):
+        raise UserError(
+            f"analysis.eigenvalues={analysis.eigenvalues}: the Krylov spaces hold {ntk_space} for NTK_S and {propagator_space} for P; "
+            "raise analysis.krylov_depth or analysis.propagator_krylov_depth"
+        )
+    return analysis
 
 
 def _device(name: str) -> torch.device:

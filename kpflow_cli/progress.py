@@ -14,9 +14,9 @@ _COLUMNS = (
     ("eff. rank", "effective_rank", "full"),
     ("alignment", "alignment", "full"),
     ("temporal:mean", "effective_rank", "temporal_mean"),
-    ("trace", "effective_rank", "temporal_trace"),
+    ("temporal:trace", "effective_rank", "temporal_trace"),
     ("spatial:mean", "effective_rank", "spatial_mean"),
-    ("trace", "effective_rank", "spatial_trace"),
+    ("spatial:trace", "effective_rank", "spatial_trace"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import resource
@@ -16,20 +17,32 @@ from kpflow_cli import __version__
 _LIBRARIES = ("torch", "hydra-core", "omegaconf", "numpy", "pandas", "matplotlib", "tqdm")
 
 
+def made_by() -> dict[str, Any]:
+    """``versions``, ``commit`` and ``platform`` of this process."""
+    return {"versions": versions(), "commit": commit(), "platform": describe_platform()}
+
+
 def versions() -> dict[str, str]:
     """Version of kpflow, Python and every library that numbers or files pass through."""
     return {"kpflow": __version__, "python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES}
 
 
+@functools.cache
 def commit() -> str | None:
-    """The commit of kpflow's own source tree, with ``-dirty`` if it was changed since; None where it is not a checkout."""
+    """The commit of kpflow's own source tree, with ``-dirty`` if it was changed since; None where there is none or no git."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return described.stdout.strip() or None
+    try:
+        head = _git("rev-parse", "HEAD", cwd=root)
+        changed = _git("status", "--porcelain", "--untracked-files=no", cwd=root)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def describe_platform() -> dict[str, Any]:

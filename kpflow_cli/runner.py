@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from kpflow_cli import measurements, provenance, tables
-from kpflow_cli.errors import FailedRunError
+from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.plan import Plan
 from kpflow_cli.progress import Progress
 from kpflow_cli.schema import identity
@@ -24,25 +24,27 @@ Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing]]
 _SHOWN_MODES = 3
 
 
-def default_run_dir(config: DictConfig) -> Path:
-    """``runs/<task>/<model>``, the parent of the folders named by their hash."""
-    return Path("runs") / config.task.name / config.model.name
-
-
 def run(config: DictConfig, run_dir: Path, plots: Plots) -> None:
     """Train and measure as ``config`` (checked) says, in ``run_dir``, continuing what is there; then draw ``plots`` from the CSV files.
 
-    The last line of standard output names the folder. Raises UserError, before any work, for input that cannot be worked with, and
-    FailedRunError if training diverges.
+    A complete run is left as it is, but for CSV files and plots that are missing. The last line of standard output names the folder.
+    Raises UserError, before any work, for input that cannot be worked with, and FailedRunError if training diverges.
     """
     torch.set_num_threads(config.threads)
     plan = Plan(config)
     with open_run_folder(run_dir, identity(config)) as folder:
         session = _Session(plan, folder)
-        with session.recorded():
-            session.train()
-            session.write_outputs(plots)
-    print(run_dir, flush=True)
+        try:
+            session.work(plots)
+        finally:
+            print(run_dir, flush=True)
+
+
+def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What made the run so far, session by session: the step that each reached, and what it ran on; empty for an empty record."""
+    if not record:
+        return []
+    return [*record.get("continues", []), {key: record.get(key) for key in ("step", *provenance.made_by())}]
 
 
 class _Stopwatch:
@@ -74,18 +76,36 @@ class _Session:
         self._last_step: int = plan.config.training.steps
         self._tables: dict[str, Rows] = {name: [] for name in ("training", "measurements", "spectra", "temporal_modes", "outputs")}
         self._recorded_step = -1
-        self._record: dict[str, Any] = folder.read_record()
-        self._was_complete = self._record.get("status") == "complete"
-        self._stopwatch = _Stopwatch(self._record.get("seconds", {}))
         checkpoint = folder.latest_checkpoint()
         if checkpoint is not None:
-            plan.model.load_state_dict(checkpoint.model)
+            self._restore(checkpoint)
+        record = folder.read_record()
+        at_end = self._recorded_step == self._last_step or all(folder.has_table(name) for name in self._tables)
+        self._was_complete = record.get("status") == "complete" and at_end
+        self._earlier: dict[str, Any] = record if checkpoint is not None else {}
+        self._stopwatch = _Stopwatch(self._earlier.get("seconds", {}))
+
+    def work(self, plots: Plots) -> None:
+        """Do what is left to do."""
+        if self._was_complete:
+            print(f"all {self._last_step} steps are done and measured already", flush=True)
+            self._write_outputs(plots)
+            return
+        with self._recorded():
+            self._train()
+            self._write_outputs(plots)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        try:
+            self._plan.model.load_state_dict(checkpoint.model)
             self._trainer.optimizer.load_state_dict(checkpoint.optimizer)
-            self._trainer.step = self._recorded_step = checkpoint.step
-            self._tables = checkpoint.tables
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(f"{self._folder.path}: the checkpoint of step {checkpoint.step} does not fit the model ({error})") from None
+        self._trainer.step = self._recorded_step = checkpoint.step
+        self._tables = checkpoint.tables
 
     @contextmanager
-    def recorded(self) -> Iterator[None]:
+    def _recorded(self) -> Iterator[None]:
         """Keep run.json true to how the block goes."""
         outcome = "failed"
         self._write_record("running")
@@ -101,11 +121,8 @@ class _Session:
         finally:
             self._write_record(outcome)
 
-    def train(self) -> None:
+    def _train(self) -> None:
         """Train to the last step, measuring and saving on the way."""
-        if self._recorded_step == self._last_step:
-            print(f"all {self._last_step} steps are done and measured already", flush=True)
-            return
         if self._recorded_step >= 0:
             print(f"continuing from step {self._recorded_step}", flush=True)
         progress = Progress(self._last_step, self._trainer.step)
@@ -122,7 +139,7 @@ class _Session:
             progress.close()
         self._folder.remove_intermediate_checkpoint()
 
-    def write_outputs(self, plots: Plots) -> None:
+    def _write_outputs(self, plots: Plots) -> None:
         """Write CSV files and plots: all of them, or, where the run was complete before, those that are missing."""
         self._stopwatch.switch("plotting")
         self._write_tables(missing_only=self._was_complete)
@@ -152,7 +169,12 @@ class _Session:
         plan = self._plan
         linearization = plan.model.linearize(plan.evaluation.batch.inputs)
         generator = plan.randomness.generator("probes", step)
-        measured = measurements.measure(linearization, plan.target_directions, plan.analysis, generator)
+        try:
+            measured = measurements.measure(linearization, plan.target_directions, plan.analysis, generator)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise self._overflow(step) from None
+        if measured.overflows():
+            raise self._overflow(step)
         self._tables["measurements"] += tables.measurement_rows(step, measured)
         self._tables["spectra"] += tables.spectrum_rows(step, measured)
         first, middle, last = (plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1))
@@ -163,6 +185,13 @@ class _Session:
             outputs = plan.evaluation.outputs(plan.model)
             self._tables["outputs"] += tables.output_rows(step, outputs, plan.evaluation.batch.targets)
         return measured
+
+    def _overflow(self, step: int) -> FailedRunError:
+        dtype = self._plan.config.dtype
+        wider = "dtype=float64, or " if dtype == "float32" else ""
+        return FailedRunError(
+            f"NTK_S at step {step} exceeds the range of {dtype}; try {wider}a smaller model.gain or training.learning_rate"
+        )
 
     def _save(self, step: int, *, measured: bool) -> None:
         model, optimizer = self._plan.model.state_dict(), self._trainer.optimizer.state_dict()
@@ -176,17 +205,18 @@ class _Session:
 
     def _write_record(self, status: str) -> None:
         config = self._plan.config
-        self._record = {
+        seconds = self._stopwatch.seconds()
+        record = {
             "status": status,
             "step": self._trainer.step,
             "steps": self._last_step,
             "seed": config.seed,
             "hash": identity_hash(identity(config)),
             "config": identity(config),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "platform": provenance.describe_platform(),
-            "seconds": self._stopwatch.seconds(),
-            "peak_memory_mib": max(provenance.peak_memory_mib(), self._record.get("peak_memory_mib", 0.0)),
+            **provenance.made_by(),
+            "continues": _sessions(self._earlier),
+            "duration": round(sum(seconds.values()), 3),
+            "seconds": seconds,
+            "peak_memory_mib": max(provenance.peak_memory_mib(), self._earlier.get("peak_memory_mib", 0.0)),
         }
-        self._folder.write_record(self._record)
+        self._folder.write_record(record)

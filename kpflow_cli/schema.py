@@ -25,7 +25,6 @@ def key(meaning: str, *, choices: tuple[str, ...] = (), **limits: float) -> Any:
 class MemoryProTask:
     """``task=memorypro``."""
 
-    name: str = key("of the task, a folder under runs/")
     _target_: str = key("class of the task")
     stimulus_steps: int = key("time steps of the stimulus period", at_least=1)
     memory_steps: int = key("time steps of the memory period", at_least=0)
@@ -37,31 +36,26 @@ class MemoryProTask:
 
 
 @dataclass
-class GRUModel:
-    """``model=gru``."""
+class RecurrentModel:
+    """What all models have in common."""
 
-    name: str = key("of the model, a folder under runs/<task>/")
     _target_: str = key("class of the model")
     units: int = key("hidden units n", at_least=1)
     gain: float = key("factor g on the initial recurrent weights", at_least=0)
     initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
+
+
+@dataclass
+class TorchModel(RecurrentModel):
+    """``model=gru`` and ``model=vanilla_rnn``."""
+
     bias: bool = key("whether the recurrence has biases")
 
 
 @dataclass
-class VanillaRNNModel(GRUModel):
-    """``model=vanilla_rnn``."""
-
-
-@dataclass
-class ContinuousTimeRNNModel:
+class ContinuousTimeRNNModel(RecurrentModel):
     """``model=rnn``."""
 
-    name: str = key("of the model, a folder under runs/<task>/")
-    _target_: str = key("class of the model")
-    units: int = key("hidden units n", at_least=1)
-    gain: float = key("factor g on the initial recurrent weights", at_least=0)
-    initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
     dt: float = key("time step over the units' time constant", above=0, at_most=1)
 
 
@@ -72,8 +66,8 @@ class Training:
     steps: int = key("gradient steps", at_least=0)
     batch_size: int = key("trials in a batch", at_least=1)
     learning_rate: float = key("eta, the step size", above=0)
-    optimizer: str = key("update rule", choices=("sgd", "adam"))
-    momentum: float = key("momentum of sgd, or the decay beta_1 of adam", at_least=0, below=1)
+    optimizer: str = key("update rule", choices=("sgd", "momentum", "adam"))
+    momentum: float = key("of optimizer=momentum, 0 for the others", at_least=0, below=1)
     evaluation_interval: int = key("steps between rows of training.csv", at_least=1)
 
 
@@ -81,7 +75,6 @@ class Training:
 class Analysis:
     """Group ``analysis``."""
 
-    name: str = key("of the analysis")
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
     eigenvalues: int = key("leading eigenvalues and singular values to keep, also deflated from the estimates", at_least=1)
@@ -108,9 +101,9 @@ class Run:
 # a task or model of the user's own has no entry here and answers for its own keys
 SCHEMAS: dict[str, type] = {
     "kpflow_cli.tasks.memory_pro.MemoryPro": MemoryProTask,
-    "kpflow_cli.models.gru.GRU": GRUModel,
+    "kpflow_cli.models.gru.GRU": TorchModel,
     "kpflow_cli.models.rnn.ContinuousTimeRNN": ContinuousTimeRNNModel,
-    "kpflow_cli.models.rnn.VanillaRNN": VanillaRNNModel,
+    "kpflow_cli.models.rnn.VanillaRNN": TorchModel,
 }
 GROUPS = ("task", "model", "training", "analysis")
 RUNTIME_KEYS = ("save_interval", "run_dir")
@@ -127,7 +120,7 @@ def checked(config: DictConfig) -> DictConfig:
         if not isinstance(composed.get(group), dict):
             raise UserError(f"{group}={composed.get(group)}: choose one; `kpflow list` names them")
     values: dict[str, Any] = {"task": _plugin("task", composed.pop("task")), "model": _plugin("model", composed.pop("model"))}
-    values["training"] = _typed(Training, composed.pop("training"), prefix="training.")
+    values["training"] = _consistent(_typed(Training, composed.pop("training"), prefix="training."))
     values["analysis"] = _typed(Analysis, composed.pop("analysis"), prefix="analysis.")
     typed = OmegaConf.create(values | _typed(Run, composed))
     OmegaConf.set_readonly(typed, True)
@@ -144,11 +137,11 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def documented_keys() -> Iterator[tuple[str, str]]:
     """Each key with its meaning and valid values, in the order of the help page."""
-    models = {declared.name: declared for schema in (GRUModel, ContinuousTimeRNNModel) for declared in fields(schema)}
+    models = {declared.name: declared for schema in (TorchModel, ContinuousTimeRNNModel) for declared in fields(schema)}
     groups = (("", fields(Run)), ("task.", fields(MemoryProTask)), ("model.", models.values()))
     for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
         for declared in declarations:
-            if declared.name not in ("_target_", "name"):
+            if declared.name != "_target_":
                 valid = _valid(declared)
                 yield prefix + declared.name, declared.metadata["meaning"] + (f" ({valid})" if valid else "")
 
@@ -159,7 +152,17 @@ def _plugin(group: str, node: dict[Any, Any]) -> dict[str, Any]:
     if not isinstance(target, str):
         raise UserError(f"{group}._target_={target}: it names the class of the {group}, such as my_package.MyClass")
     schema = SCHEMAS.get(target)
-    return _typed(schema, node, prefix=f"{group}.") if schema else {"name": target.rpartition(".")[2], **node}
+    return _typed(schema, node, prefix=f"{group}.") if schema else node
+
+
+def _consistent(training: dict[str, Any]) -> dict[str, Any]:
+    """The training group, if its momentum is one that its optimizer has a use for."""
+    optimizer, momentum = training["optimizer"], training["momentum"]
+    if optimizer == "momentum" and momentum == 0:
+        raise UserError("training.momentum=0: training.optimizer=momentum needs one above 0; training=momentum chooses 0.9")
+    if optimizer != "momentum" and momentum > 0:
+        raise UserError(f"training.momentum={momentum}: training.optimizer={optimizer} takes none; training=momentum does")
+    return training
 
 
 def _typed(schema: type, values: dict[Any, Any], *, prefix: str = "") -> dict[str, Any]:

@@ -117,7 +117,7 @@ class RunFolder:
         """run.json, empty if there is none."""
         try:
             record = json.loads((self.path / "run.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
 

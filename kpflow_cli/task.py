@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class Batch:
         return Batch(self.inputs.to(device, dtype), self.targets.to(device, dtype))
 
 
+@runtime_checkable
 class Task(Protocol):
     """A supervised task over time.
 

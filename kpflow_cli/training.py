@@ -16,10 +16,10 @@ from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
 
 def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, momentum: float) -> torch.optim.Optimizer:
-    """The optimizer, ``sgd`` or ``adam``, of all trainable parameters; ``momentum`` is that of sgd or the beta_1 of adam."""
+    """The optimizer of all trainable parameters: ``adam``, or gradient descent with ``momentum``, 0 for ``sgd``."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if optimizer == "adam":
-        return torch.optim.Adam(trained, lr=learning_rate, betas=(momentum, 0.999))
+        return torch.optim.Adam(trained, lr=learning_rate)
     return torch.optim.SGD(trained, lr=learning_rate, momentum=momentum)
 
 
@@ -84,6 +84,14 @@ class Trainer:
 
 
 def geometric_schedule(steps: int, count: int) -> tuple[int, ...]:
-    """At most ``count`` steps from 0 to ``steps``, dense early and sparse late: 0, then spaced geometrically; ascending, distinct."""
-    spaced = (round((steps + 1) ** (index / (count - 1))) - 1 for index in range(count))
-    return tuple(sorted({0, steps, *spaced}))
+    """``count`` different steps from 0 to ``steps``, ascending, dense early and sparse late: spaced geometrically, but at least 1 apart.
+
+    All ``steps + 1`` of them where there are no more.
+    """
+    if count > steps:
+        return tuple(range(steps + 1))
+    schedule: list[int] = []
+    for index in range(count):
+        spaced = round((steps + 1) ** (index / (count - 1))) - 1
+        schedule.append(max(spaced, index))
+    return tuple(schedule)

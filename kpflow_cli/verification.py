@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from omegaconf import DictConfig
@@ -21,8 +21,21 @@ from kpflow_cli.plan import Plan
 TOLERANCE = 1e-10
 _LARGEST = 3000
 
-# what is compared, its exact value, and what kpflow finds
-Comparison = tuple[str, Tensor, Tensor]
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, its exact value, and what kpflow finds; a share of a whole is compared with the whole, which is 1."""
+
+    name: str
+    exact: Tensor
+    found: Tensor
+    is_share: bool = False
+
+    @property
+    def relative_error(self) -> float:
+        """||found - exact|| / ||exact||; the absolute error of a share, and where the exact value is 0."""
+        scale = 0.0 if self.is_share else self.exact.norm().item()
+        return (self.found.to(self.exact.device) - self.exact).norm().item() / (scale if scale > 0 else 1.0)
 
 
 def verify(config: DictConfig) -> None:
@@ -33,58 +46,54 @@ def verify(config: DictConfig) -> None:
     torch.set_num_threads(config.threads)
     plan = Plan(config)
     inputs = plan.evaluation.batch.inputs
-    size = inputs.shape[0] * inputs.shape[1] * config.model.get("units", 1)
+    size = plan.model(inputs)[1].numel()
     if size > _LARGEST:
         raise UserError(f"B T n = {size}: too large to form NTK_S densely; verify takes at most {_LARGEST}")
     if plan.dtype != torch.float64:
         raise UserError(f"dtype={config.dtype}: verify works in float64")
-    print(f"{config.model.name} on {config.task.name}: {inputs.shape[0]} trials, {inputs.shape[1]} steps, N = {size}")
+    print(f"{type(plan.model).__name__} on {type(plan.task).__name__}: {inputs.shape[0]} trials, {inputs.shape[1]} steps, N = {size}")
     print(f"{'quantity':<44}relative error")
     worst = 0.0
-    for name, exact, found in tqdm(comparisons(plan, size), unit="quantity", disable=not sys.stderr.isatty(), leave=False):
-        error = relative_error(found, exact)
+    for comparison in tqdm(comparisons(plan), unit="quantity", disable=not sys.stderr.isatty(), leave=False):
+        error = comparison.relative_error
         worst = max(worst, error)
-        tqdm.write(f"{name:<44}{error:.1e}{'' if error <= TOLERANCE else '  <- above 1e-10'}", file=sys.stdout)
+        tqdm.write(f"{comparison.name:<44}{error:.1e}{'' if error <= TOLERANCE else '  <- above 1e-10'}", file=sys.stdout)
     if not worst <= TOLERANCE:
         raise FailedRunError(f"verification failed: largest relative error {worst:.1e}, above {TOLERANCE:.0e}")
     print(f"all below {TOLERANCE:.0e}; largest {worst:.1e}")
 
 
-def relative_error(found: Tensor, exact: Tensor) -> float:
-    """||found - exact|| / ||exact||; the absolute error where the exact value is 0."""
-    scale = exact.norm().item()
-    return (found - exact).norm().item() / (scale if scale > 0 else 1.0)
-
-
-def comparisons(plan: Plan, size: int) -> Iterator[Comparison]:
-    """Everything to compare; ``size`` is N = B T n."""
+def comparisons(plan: Plan) -> Iterator[Comparison]:
+    """Everything there is to compare."""
     inputs = plan.evaluation.batch.inputs
     linearization = plan.model.linearize(inputs)
     ntk = GlobalNTK(linearization)
     exact = _dense_operators(plan.model, inputs)
     propagator, parameter_operator = ntk.propagator, ntk.parameter_operator
-    yield "P", exact["p"], propagator.dense()
-    yield "P^*", exact["p"].T, propagator.adjoint().dense()
-    yield "P^{-1}", exact["p_inverse"], propagator.inverse().dense()
-    yield "(P^{-1})^*", exact["p_inverse"].T, propagator.inverse().adjoint().dense()
-    yield "K", exact["k"], parameter_operator.dense()
-    yield "V V^T (x) I", exact["core"], ntk.core.dense()
-    yield "NTK_S as J J^*", exact["ntk"], ntk.dense()
-    yield "NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint()).dense()
+    yield Comparison("P", exact["p"], propagator.dense())
+    yield Comparison("P^*", exact["p"].T, propagator.adjoint().dense())
+    yield Comparison("P^{-1}", exact["p_inverse"], propagator.inverse().dense())
+    yield Comparison("(P^{-1})^*", exact["p_inverse"].T, propagator.inverse().adjoint().dense())
+    yield Comparison("K", exact["k"], parameter_operator.dense())
+    yield Comparison("V V^T (x) I", exact["core"], ntk.core.dense())
+    yield Comparison("NTK_S as J J^*", exact["ntk"], ntk.dense())
+    yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint()).dense())
 
+    size = ntk.in_size
     everything = replace(plan.analysis, probes=size, krylov_block=size, propagator_krylov_block=size)
     directions = plan.target_directions
     measured = measure(linearization, directions, everything, torch.Generator().manual_seed(plan.config.seed))
     for spectrum in measured.spectra:
         values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
         shares = values if spectrum.operator in ("ntk", "k") else values.square()
-        yield f"{spectrum.operator} spectrum", values[: len(spectrum.values)], spectrum.values
+        yield Comparison(f"{spectrum.operator} spectrum", values[: len(spectrum.values)], spectrum.values)
         cumulative = (shares.cumsum(0) / shares.sum())[: len(spectrum.values)]
-        yield f"{spectrum.operator} cumulative", cumulative, spectrum.cumulative
+        yield Comparison(f"{spectrum.operator} cumulative", cumulative, spectrum.cumulative)
     statistics = dict(_dense_statistics(exact, directions, linearization.shape))
     for row in measured.measurements:
         name = f"{row.operator} {row.quantity} {row.reduction}"
-        yield name, statistics[row.operator, row.quantity, row.reduction], torch.tensor(row.estimate.value, dtype=torch.float64)
+        found = torch.tensor(row.estimate.value, dtype=torch.float64)
+        yield Comparison(name, statistics[row.operator, row.quantity, row.reduction], found, row.quantity.startswith("target_overlap"))
 
 
 def _dense_operators(model: RecurrentModel, inputs: Tensor) -> dict[str, Tensor]:
@@ -97,7 +106,7 @@ def _dense_operators(model: RecurrentModel, inputs: Tensor) -> dict[str, Tensor]
         "p": torch.linalg.inv(inverse),
         "p_inverse": inverse,
         "v": variables,
-        "core": torch.kron(variables @ variables.T, torch.eye(units, dtype=variables.dtype)),
+        "core": torch.kron(variables @ variables.T, torch.eye(units, dtype=variables.dtype, device=variables.device)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_repeated_run_has_nothing_to_do(finished: tuple[Path, subprocess.Complet
     cwd, done = finished
     run_dir = cwd / done.stdout.splitlines()[-1]
     (run_dir / "spectra.csv").rename(run_dir / "spectra.moved")
-    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*") if path.name != "run.json"}
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*.*")}
     again = kpflow("run", *SMALL, cwd=cwd)
     assert again.returncode == 0
     assert "done and measured already" in again.stdout
@@ -73,6 +74,17 @@ def test_repeated_run_has_nothing_to_do(finished: tuple[Path, subprocess.Complet
     assert (run_dir / "spectra.csv").read_bytes() == (run_dir / "spectra.moved").read_bytes()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     (run_dir / "spectra.moved").unlink()
+
+
+def test_finished_run_without_checkpoints_is_left_alone(tmp_path: Path) -> None:
+    arguments = ("run", *SMALL, "training.steps=2", "run_dir=out")
+    assert kpflow(*arguments, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "out" / "checkpoints")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    again = kpflow(*arguments, cwd=tmp_path)
+    assert again.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not (tmp_path / "out" / "checkpoints").exists()
 
 
 def test_sweep_makes_a_folder_a_point(tmp_path: Path) -> None:
@@ -106,15 +118,18 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
         (["list", "x"], "list takes no arguments, got 'x'"),
         (["run", "task=memorpro"], "no task 'memorpro' (did you mean 'memorypro'?); valid: memorypro"),
         (["run", "model=gur"], "no model 'gur' (did you mean 'gru'?); valid: gru, rnn, vanilla_rnn"),
-        (["run", "model.gian=1"], "no key 'model.gian' (did you mean 'gain'?); keys there: name, _target_, units, gain,"),
+        (["run", "model.gian=1"], "no key 'model.gian' (did you mean 'gain'?); keys there: _target_, units, gain,"),
         (["run", "sede=1"], "no key 'sede' (did you mean 'seed'?); keys there:"),
-        (["run", "+model.depth=1"], "no key 'model.depth'; keys there: name, _target_, units,"),
+        (["run", "+model.depth=1"], "no key 'model.depth'; keys there: _target_, units,"),
         (["run", "model.gain=abc"], "model.gain=abc: Value 'abc' of type 'str' could not be converted to Float"),
         (["run", "model.units=0"], "model.units=0: impossible; valid: at least 1"),
         (["run", "model.units=2.5"], "model.units=2.5: Value '2.5' of type 'float' could not be converted to Integer"),
         (["run", "training.steps=-1"], "training.steps=-1: impossible; valid: at least 0"),
         (["run", "training.learning_rate=nan"], "training.learning_rate=nan: impossible; valid: above 0"),
-        (["run", "training.optimizer=sdg"], "training.optimizer=sdg: impossible (did you mean 'sgd'?); valid: sgd, adam"),
+        (["run", "training.optimizer=sdg"], "training.optimizer=sdg: impossible (did you mean 'sgd'?); valid: sgd, momentum, adam"),
+        (["run", "training.optimizer=momentum"], "training.momentum=0: training.optimizer=momentum needs one above 0; training=momentum"),
+        (["run", "training.momentum=0.5"], "training.momentum=0.5: training.optimizer=sgd takes none"),
+        (["run", "analysis.eigenvalues=81"], "analysis.eigenvalues=81: the Krylov spaces hold 80 for NTK_S and 840 for P; raise"),
         (["run", "analysis.probes=1"], "analysis.probes=1: impossible; valid: at least 2"),
         (["run", "model.initialization=xavier"], "model.initialization=xavier: impossible (did you mean 'xavier_normal'?)"),
         (["run", "dtype=float16"], "dtype=float16: impossible (did you mean 'float64'?); valid: float32, float64"),
@@ -125,6 +140,12 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
         (["run", "foo"], "cannot read 'foo'"),
         (["run", "--foo"], "unrecognized arguments: --foo"),
         (["run", "model._target_=nowhere.Net"], "model._target_=nowhere.Net: cannot be imported"),
+        (["run", "model._target_=torch.nn.Linear"], "model._target_=torch.nn.Linear: does not take the keys of this model"),
+        (["run", "model._target_=torch.nn.Identity"], "model._target_=torch.nn.Identity: is no RecurrentModel"),
+        (["run", "--resolve"], ""),
+        (["run", "-m", "--cfg", "job"], ""),
+        (["-sc"], ""),
+        (["-sc", "install=tcsh"], ""),
         (["run", "run_dir=/dev/null"], "run_dir=/dev/null: not a folder"),
         (["run", "run_dir=/dev/null/x"], "run_dir=/dev/null/x: cannot be"),
         (["verify", "model.units=4000"], "B T n = 60000: too large"),
@@ -145,6 +166,14 @@ def test_divergence_is_reported(tmp_path: Path) -> None:
     assert "kpflow: training diverged: loss" in diverged.stderr.splitlines()[-1]
     assert '"status": "diverged"' in (tmp_path / "out" / "run.json").read_text()
     assert (tmp_path / "out" / "training.csv").exists()
+    assert diverged.stdout.splitlines()[-1] == "out"
+
+
+def test_overflow_is_reported(tmp_path: Path) -> None:
+    chaotic = ("model=vanilla_rnn", "model.units=60", "model.gain=10", "task.memory_steps=120")
+    overflown = kpflow("run", *SMALL, *chaotic, "run_dir=out", cwd=tmp_path)
+    assert overflown.returncode == 1
+    assert overflown.stderr.splitlines()[-1].startswith("kpflow: NTK_S at step 0 exceeds the range of float32; try dtype=float64")
 
 
 def test_show_configuration_without_torch(tmp_path: Path) -> None:
@@ -207,4 +236,11 @@ def test_a_task_of_ones_own(tmp_path: Path) -> None:
     own = [override for override in SMALL if not override.startswith("task.")]
     done = kpflow("run", "--config-dir", "conf", "task=mine", *own, "training.steps=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("runs/Constant/gru/")
+    assert done.stdout.splitlines()[-1].startswith("runs/mine/gru/")
+    refused = kpflow("run", "--config-dir", "conf", "task=mine", "+task.colour=red", *own, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("kpflow: task._target_=my_tasks.Constant: does not take the keys of this task")
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text("size: [2\n")
+    refused = kpflow("run", "--config-dir", "conf", "task=mine", *own, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1

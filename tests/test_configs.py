@@ -43,7 +43,7 @@ def test_help_documents_every_key() -> None:
     documented = {name for name, _ in documented_keys()}
     config = small_config()
     for group in GROUPS:
-        assert {f"{group}.{key}" for key in config[group] if key not in ("name", "_target_")} <= documented
+        assert {f"{group}.{key}" for key in config[group] if key != "_target_"} <= documented
     assert {str(key) for key in config if key not in GROUPS} <= documented
 
 

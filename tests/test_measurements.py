@@ -11,7 +11,7 @@ from small_runs import small_config
 from kpflow_cli.measurements import measure, temporal_modes
 from kpflow_cli.operators import GlobalNTK, axis_mean
 from kpflow_cli.plan import Plan
-from kpflow_cli.verification import comparisons, relative_error
+from kpflow_cli.verification import comparisons
 
 SHAPES = {
     "usual": (),
@@ -25,19 +25,14 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_number_is_exact_with_all_probes(model: str, shape: str) -> None:
     plan = Plan(small_config(f"model={model}", *SHAPES[shape], config_name="verify"))
-    size = plan.evaluation.batch.inputs.shape[:2].numel() * plan.config.model.units
-    names = set()
-    for name, exact, found in comparisons(plan, size):
-        names.add(name)
-        # an overlap is a fraction of the trace: where it is rounding, it is compared with 1
-        scale = torch.ones_like(exact) if "target_overlap" in name else exact
-        assert (found - exact).norm() / scale.norm() < 1e-10, name
-    assert len(names) > 40
+    errors = {comparison.name: comparison.relative_error for comparison in comparisons(plan)}
+    assert len(errors) > 40
+    assert {name: error for name, error in errors.items() if not error < 1e-10} == {}
 
 
 def test_without_biases_too() -> None:
     plan = Plan(small_config("model=gru", "model.bias=false", "model.gain=1.7", config_name="verify"))
-    assert all(relative_error(found, exact) < 1e-10 for _, exact, found in comparisons(plan, 90))
+    assert all(comparison.relative_error < 1e-10 for comparison in comparisons(plan))
 
 
 def test_verification_notices_a_wrong_operator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +44,7 @@ def test_verification_notices_a_wrong_operator(monkeypatch: pytest.MonkeyPatch) 
         return replace(linearization, carry=linearization.carry * (1 + 1e-8))
 
     monkeypatch.setattr(plan.model, "linearize", off_by_little)
-    errors = {name: relative_error(found, exact) for name, exact, found in comparisons(plan, 90)}
+    errors = {comparison.name: comparison.relative_error for comparison in comparisons(plan)}
     assert errors["P"] > 1e-10
     assert errors["NTK_S as J J^*"] > 1e-10
     assert errors["K"] < 1e-10
@@ -71,7 +66,8 @@ def test_estimates_agree_with_exact_values_within_their_errors() -> None:
         for key, estimate in measured(80, seed).items():
             if estimate.standard_error > 0 and key[1] != "operator_norm":
                 misses.setdefault(key, []).append((estimate.value - exact[key].value) / estimate.standard_error)
-    assert len(misses) >= 16
+    # the mean reductions, of 32 and 7 dimensions, are exact
+    assert len(misses) == 13
     for key, deviations in misses.items():
         squares = torch.tensor(deviations).square()
         # of 20 deviations from a t distribution of 19 or more degrees of freedom, a mean square above 3.5 comes up less than once in 10^5

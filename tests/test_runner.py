@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import torch
 from small_runs import KPFLOW, SMALL, TABLES, kpflow, small_config, table_bytes
 from torch import nn
 
+from kpflow_cli import provenance
 from kpflow_cli.errors import UserError
 from kpflow_cli.runner import run
 from kpflow_cli.store import RunFolder
@@ -94,7 +96,35 @@ def test_record_says_what_made_it(finished: Path) -> None:
     assert record["step"] == record["steps"] == 40
     assert record["versions"]["torch"] == torch.__version__
     assert {"training", "measuring", "plotting"} <= record["seconds"].keys()
+    assert record["duration"] == pytest.approx(sum(record["seconds"].values()), abs=0.01)
+    assert record["continues"] == []
     assert record["peak_memory_mib"] > 0
+
+
+def test_record_of_a_continued_run_names_every_session(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    (path / "checkpoints" / "step_40.pt").unlink()
+    earlier = json.loads((path / "run.json").read_text()) | {"status": "running", "step": 15}
+    (path / "run.json").write_text(json.dumps(earlier))
+    monkeypatch.setattr(provenance, "commit", lambda: "another")
+    run(small_config(), path, {})
+    record = json.loads((path / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["commit"] == "another"
+    assert record["continues"] == [{key: earlier[key] for key in ("step", "versions", "commit", "platform")}]
+    assert table_bytes(path) == table_bytes(finished)
+
+
+def test_checkpoint_of_another_network_is_refused(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    checkpoint = path / "checkpoints" / "step_40.pt"
+    content = torch.load(checkpoint, weights_only=True)
+    content["model"]["readout.bias"] = torch.zeros(5)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match="the checkpoint of step 40 does not fit the model"):
+        run(small_config(), path, {})
 
 
 def test_same_seed_gives_the_same_bytes_another_seed_does_not(finished: Path, tmp_path: Path) -> None:
@@ -117,9 +147,9 @@ def test_death_at_any_write_changes_nothing(writes: int, finished: Path, tmp_pat
     def dying_write(folder: RunFolder, name: str, content: bytes) -> None:
         nonlocal left
         if left == 0:
-            partial = folder.path / f".{name}.partial"
-            if partial.parent.exists():
-                partial.write_bytes(content[: len(content) // 2])
+            path = folder.path / name
+            path.parent.mkdir(exist_ok=True)
+            path.with_name(f".{path.name}.partial").write_bytes(content[: len(content) // 2])
             raise Killed
         left -= 1
         write(folder, name, content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -60,12 +59,12 @@ def test_frozen_parameters_stay() -> None:
 
 def test_optimizers() -> None:
     model = nn.Linear(1, 1)
-    adam = build_optimizer(model, optimizer="adam", learning_rate=0.1, momentum=0.5)
+    adam = build_optimizer(model, optimizer="adam", learning_rate=0.1, momentum=0.0)
     assert isinstance(adam, torch.optim.Adam)
-    assert adam.param_groups[0]["betas"] == (0.5, 0.999)
-    sgd = build_optimizer(model, optimizer="sgd", learning_rate=0.1, momentum=0.5)
-    assert isinstance(sgd, torch.optim.SGD)
-    assert sgd.param_groups[0]["momentum"] == 0.5
+    assert adam.param_groups[0]["betas"] == (0.9, 0.999)
+    heavy_ball = build_optimizer(model, optimizer="momentum", learning_rate=0.1, momentum=0.5)
+    assert isinstance(heavy_ball, torch.optim.SGD)
+    assert heavy_ball.param_groups[0]["momentum"] == 0.5
 
 
 def test_divergence_stops_training() -> None:
@@ -73,20 +72,16 @@ def test_divergence_stops_training() -> None:
         list(_trainer(learning_rate=1e200).losses(10))
 
 
-@pytest.mark.parametrize(("steps", "count"), [(1500, 12), (5000, 12), (100000, 30), (0, 12), (3, 12), (10, 2)])
+@pytest.mark.parametrize(("steps", "count"), [*itertools.product((0, 1, 3, 5, 11, 12, 20, 100, 1500, 100000), (2, 5, 10, 12, 30))])
 def test_schedule_is_dense_early_sparse_late(steps: int, count: int) -> None:
     schedule = geometric_schedule(steps, count)
     assert schedule[0] == 0
     assert schedule[-1] == steps
-    assert len(schedule) <= count
+    assert len(schedule) == min(count, steps + 1)
     gaps = [later - earlier for earlier, later in itertools.pairwise(schedule)]
     assert all(gap > 0 for gap in gaps)
     # rounding may make one gap at most a step shorter than the one before
     assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(gaps))
-
-
-def test_default_schedule_has_twelve_checkpoints() -> None:
-    assert len(geometric_schedule(1500, 12)) == 12
 
 
 def test_generators_are_functions_of_seed_purpose_and_step() -> None:
@@ -98,4 +93,3 @@ def test_generators_are_functions_of_seed_purpose_and_step() -> None:
     ]
     assert len(set(draws)) == len(draws)
     assert torch.rand(1, generator=Randomness(0).generator("batch", 1)).item() == draws[1]
-    assert not math.isnan(draws[0])

@@ -30,7 +30,7 @@ def dense_inverse_propagator(model: RecurrentModel, inputs: Tensor) -> Tensor:
     units = previous.shape[-1]
     # each state depends on one previous state only, so the sum over all of them has the blocks of the whole Jacobian
     blocks = torch.autograd.functional.jacobian(lambda state: _next_states(model, inputs, state).sum((0, 1)), previous)
-    inverse = torch.eye(previous.numel(), dtype=inputs.dtype).reshape(trials, steps, units, trials, steps, units)
+    inverse = torch.eye(previous.numel(), dtype=inputs.dtype, device=inputs.device).reshape(trials, steps, units, trials, steps, units)
     for trial in range(trials):
         for step in range(1, steps):
             inverse[trial, step, :, trial, step - 1, :] -= blocks[:, trial, step]

@@ -49,7 +49,7 @@ kpflow run: train a network by gradient descent and measure NTK_S = P K P^* alon
 kpflow verify: hold every operator against dense automatic differentiation, on a small network
 
   kpflow run task=memorypro model=gru                 one run; the same command continues it
-  kpflow run model=rnn model.gain=1.5 seed=1          other choices, other values
+  kpflow run model=rnn training.learning_rate=0.01    other choices, other values
   kpflow run -m model.gain=0.5,1,1.5                  a sweep: every combination of comma-separated values
   kpflow run --cfg job                                show the configuration and stop
   kpflow run --config-dir DIR task=mine               a task of your own, DIR/task/mine.yaml

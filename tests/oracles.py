@@ -144,25 +144,25 @@ class DenseOracle:
 def assert_linear_operator(operator: LinearOperator, dense: Tensor, *, tolerance: float = 1e-12) -> None:
     """The operator is the matrix ``dense``: shapes, single and block products, both ways, linear, leaving their arguments as they were."""
     assert dense.shape == (operator.out_size, operator.in_size)
-    for current, matrix in ((operator, dense), (operator.adjoint(), dense.T)):
+    for current, matrix in ((operator, dense), (operator.adjoint, dense.T)):
         block = normal(3, *current.in_shape, seed=1)
         untouched = block.clone()
         images = current.matblock(block)
         assert images.shape == (3, *current.out_shape)
         assert torch.equal(block, untouched)
-        assert relative_error(images.flatten(1), block.flatten(1) @ matrix.T) < tolerance
+        assert relative_error(images.reshape(3, -1), block.reshape(3, -1) @ matrix.T) < tolerance
         singly = torch.stack([current.matvec(vector) for vector in block])
-        assert relative_error(singly.flatten(1), block.flatten(1) @ matrix.T) < tolerance
+        assert relative_error(singly.reshape(3, -1), block.reshape(3, -1) @ matrix.T) < tolerance
         combined = current.matvec(2 * block[0] - 3 * block[1])
         scale = dense.norm().item() or 1.0
         assert (combined - (2 * images[0] - 3 * images[1])).norm() < tolerance * scale * 10
         assert relative_error(current.dense(), matrix) < tolerance
         assert current.matblock(block[:0]).shape == (0, *current.out_shape)
     outputs = normal(3, *operator.out_shape, seed=2)
-    assert relative_error(operator.adjoint_matblock(outputs).flatten(1), outputs.flatten(1) @ dense) < tolerance
+    assert relative_error(operator.adjoint_matblock(outputs).reshape(3, -1), outputs.reshape(3, -1) @ dense) < tolerance
     # the same vectors in another memory layout
     scattered = normal(*operator.in_shape, 3, seed=3).movedim(-1, 0)
-    assert relative_error(operator.matblock(scattered).flatten(1), scattered.flatten(1) @ dense.T) < tolerance
+    assert relative_error(operator.matblock(scattered).reshape(3, -1), scattered.reshape(3, -1) @ dense.T) < tolerance
 
 
 def rotation(size: int, seed: int = 0) -> Tensor:

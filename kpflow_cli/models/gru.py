@@ -45,10 +45,8 @@ class GRU(RecurrentModel):
         slope_c = (1 - z) * (1 - c * c)
         slope_r = slope_c * state_c * r * (1 - r)
         slope_z = (previous - c) * z * (1 - z)
-        recurrent_slopes = torch.stack([slope_r, slope_z, slope_c * r], dim=2)
-        input_slopes = torch.stack([slope_r, slope_z, slope_c], dim=2)
-        recurrent = site_of(self.gru, "recurrent", "weight_hh_l0", "bias_hh_l0", previous, recurrent_slopes)
-        feedforward = site_of(self.gru, "input", "weight_ih_l0", "bias_ih_l0", inputs, input_slopes)
+        recurrent = site_of(self.gru, "recurrent", "weight_hh_l0", "bias_hh_l0", previous, (slope_r, slope_z, slope_c * r))
+        feedforward = site_of(self.gru, "input", "weight_ih_l0", "bias_ih_l0", inputs, (slope_r, slope_z, slope_c))
         return Linearization(
             states=states,
             sites=(recurrent, feedforward),

@@ -41,7 +41,7 @@ class ContinuousTimeRNN(RecurrentModel):
         """As ``RecurrentModel.linearize`` says."""
         _, states = self(inputs)
         rates = torch.tanh(previous_states(states))
-        output_slopes = torch.full_like(states, self.dt).unsqueeze(2)
+        output_slopes = (torch.full_like(states, self.dt),)
         recurrent = site_of(self, "recurrent", "recurrent.weight", "recurrent.bias", rates, output_slopes)
         feedforward = site_of(self, "input", "input.weight", "input.bias", inputs, output_slopes)
         return Linearization(
@@ -74,7 +74,7 @@ class VanillaRNN(RecurrentModel):
     def linearize(self, inputs: Tensor) -> Linearization:
         """As ``RecurrentModel.linearize`` says."""
         _, states = self(inputs)
-        output_slopes = (1 - states * states).unsqueeze(2)
+        output_slopes = (1 - states * states,)
         recurrent = site_of(self.rnn, "recurrent", "weight_hh_l0", "bias_hh_l0", previous_states(states), output_slopes)
         feedforward = site_of(self.rnn, "input", "weight_ih_l0", "bias_ih_l0", inputs, output_slopes)
         return Linearization(

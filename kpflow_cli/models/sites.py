@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.models.tracing import ModuleTrajectory
+
 
 @dataclass(frozen=True)
 class WeightSite:
@@ -24,7 +26,7 @@ class WeightSite:
         name: of the site, such as ``recurrent`` or ``input``.
         weight: W_s, shape ``(g * n, d)``.
         inputs: site variable v_s at each trial and time, shape ``(B, T, d)``, without the bias column.
-        output_slopes: df/du_s as g diagonals, shape ``(B, T, g, n)``.
+        output_slopes: df/du_s as g diagonals, each ``(B, T, n)``; what several sites or blocks share is one tensor.
         weight_trains: whether W_s is among the trained parameters.
         bias_trains: whether the site has a bias that is trained.
     """
@@ -32,7 +34,7 @@ class WeightSite:
     name: str
     weight: Tensor
     inputs: Tensor
-    output_slopes: Tensor
+    output_slopes: tuple[Tensor, ...]
     weight_trains: bool = True
     bias_trains: bool = False
 
@@ -68,8 +70,25 @@ class Linearization:
         trials, steps, units = self.states.shape
         return trials, steps, units
 
+    def site_variables(self) -> Tensor:
+        """V ``(B, T, d)``: the variables of all sites whose weight trains, side by side, without bias columns."""
+        trained = [site.inputs for site in self.sites if site.weight_trains]
+        return torch.cat(trained, dim=-1) if trained else self.states[..., :0]
 
-class RecurrentModel(nn.Module, ABC):
+
+class Model(nn.Module, ABC):
+    """A network that kpflow trains and measures."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs ``(B, T, n_in)`` to outputs ``(B, T, n_out)`` and states ``(B, T, n)``."""
+
+    @abstractmethod
+    def linearize(self, inputs: Tensor) -> Linearization | ModuleTrajectory:
+        """The trajectory on inputs ``(B, T, n_in)`` with its weight sites, which operators are made of."""
+
+
+class RecurrentModel(Model):
     """A recurrent network with a linear readout that can say what its weight sites are."""
 
     readout: nn.Linear
@@ -88,7 +107,7 @@ def previous_states(states: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
 
 
-def site_of(module: nn.Module, name: str, weight: str, bias: str, inputs: Tensor, output_slopes: Tensor) -> WeightSite:
+def site_of(module: nn.Module, name: str, weight: str, bias: str, inputs: Tensor, output_slopes: tuple[Tensor, ...]) -> WeightSite:
     """The site of ``module``'s parameters named ``weight`` and ``bias`` (which may be missing), with their trainability."""
     weight_parameter = module.get_parameter(weight)
     bias_parameter = dict(module.named_parameters()).get(bias)

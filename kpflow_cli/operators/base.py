@@ -1,12 +1,21 @@
-"""The contract of every linear operator (shapes, dtype, device, products with blocks of vectors), its adjoint A^* and composition A B."""
+"""The contract of every linear operator: shapes, dtype, device, products with blocks of vectors, and the algebra A B, A + B, c A, A^*."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator as ScipyOperator
+
+STATE_AXES = ("trial", "time", "unit")
+
+# how tightly the parts of a formula hold together: A + B, A (x) B, A B, and what needs no parentheses
+SUM, TENSOR, PRODUCT, ATOM = range(4)
 
 
 class LinearOperator(ABC):
@@ -14,12 +23,19 @@ class LinearOperator(ABC):
 
     A subclass sets the four attributes and writes two private products, both over a leading probe axis: ``_apply``
     takes ``(m, *in_shape)`` to ``(m, *out_shape)``, ``_apply_adjoint`` the other way. Arguments are validated here, once.
+
+    ``P @ K @ P.adjoint``, ``A + B``, ``A - B``, ``2 * A`` and ``-A`` are operators again; ``str`` prints their formula. Operators whose
+    shapes, dtypes or devices do not fit raise ValueError when they are put together.
     """
 
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+
+    # what a formula calls the operator, and how tightly that name holds together
+    symbol: str = "A"
+    binding: int = ATOM
 
     @abstractmethod
     def _apply(self, block: Tensor) -> Tensor: ...
@@ -41,19 +57,40 @@ class LinearOperator(ABC):
         self._validate(block, self.out_shape)
         return self._apply_adjoint(block)
 
+    @property
     def adjoint(self) -> LinearOperator:
         """The adjoint A^* as an operator."""
         return Adjoint(self)
 
-    def compress(self, block: Tensor, *, block_size: int) -> Tensor:
-        """The ``(m, m)`` matrix of <x_i, A x_j> for a block ``(m, *in_shape)``, ``block_size`` products at a time."""
-        images = torch.cat([self.matblock(part).flatten(1) for part in block.split(block_size)])
-        return block.flatten(1) @ images.T
+    @property
+    def gram_factor(self) -> LinearOperator | None:
+        """F with A = F F^*, where the operator's structure gives one: A is then positive semi-definite by construction, and quadratic forms
+        <x, A y> = <F^* x, F^* y> cost one-sided products only. None otherwise."""
+        return None
+
+    @property
+    def factors(self) -> tuple[LinearOperator, ...]:
+        """The operators whose product this is, outermost first; the operator itself if it is no product."""
+        return (self,)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of ``in_shape``: trial, time, unit where there are three."""
+        return STATE_AXES if len(self.in_shape) == len(STATE_AXES) else tuple(f"axis_{index}" for index in range(len(self.in_shape)))
+
+    def eigenvalues(self) -> Tensor | None:
+        """All eigenvalues that can differ from 0, descending, float64, of a symmetric operator whose structure gives them, else None."""
+        return None
+
+    def frobenius_norm(self) -> float | None:
+        """||A||_F where the operator's structure gives it in closed form; None otherwise."""
+        eigenvalues = self.eigenvalues()
+        return None if eigenvalues is None else eigenvalues.norm().item()
 
     def dense(self) -> Tensor:
         """The matrix ``(prod(out_shape), prod(in_shape))``; for small operators only."""
         identity = torch.eye(self.in_size, dtype=self.dtype, device=self.device)
-        return self.matblock(identity.reshape(self.in_size, *self.in_shape)).reshape(self.in_size, -1).T
+        return self.matblock(identity.reshape(self.in_size, *self.in_shape)).reshape(self.in_size, -1).T.contiguous()
 
     @property
     def in_size(self) -> int:
@@ -65,14 +102,64 @@ class LinearOperator(ABC):
         """Dimension of the range space."""
         return math.prod(self.out_shape)
 
-    def __matmul__(self, other: LinearOperator) -> Composition:
+    def to_scipy(self) -> ScipyOperator:
+        """The operator on flat numpy vectors, for ``scipy.sparse.linalg``. Raises ImportError where scipy is not installed."""
+        from scipy.sparse.linalg import LinearOperator as ScipyOperator
+
+        def product(operator: LinearOperator) -> Any:
+            def columns(array: Any) -> Any:
+                # scipy gives vectors (n,), (n, 1) and blocks (n, m)
+                block = torch.as_tensor(array).to(self.device, self.dtype).reshape(operator.in_size, -1).T
+                images = operator.matblock(block.reshape(-1, *operator.in_shape)).detach().flatten(1).T
+                return images.reshape(operator.out_size, *array.shape[1:]).cpu().numpy()
+
+            return columns
+
+        forward, backward = product(self), product(self.adjoint)
+        return ScipyOperator(
+            shape=(self.out_size, self.in_size),
+            matvec=forward,
+            rmatvec=backward,
+            matmat=forward,
+            rmatmat=backward,
+            dtype=torch.empty(0, dtype=self.dtype).numpy().dtype,
+        )
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
         return Composition(self, other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return Sum(self, -other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __mul__(self, scale: float) -> LinearOperator:
+        return Scaled(scale, self) if isinstance(scale, int | float) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scale: float) -> LinearOperator:
+        return self * (1 / scale)
+
+    def __neg__(self) -> LinearOperator:
+        return Scaled(-1, self)
+
+    def __str__(self) -> str:
+        return self.symbol
+
+    def __repr__(self) -> str:
+        return f"<{self}: {self.in_shape} -> {self.out_shape}, {self.dtype}>"
+
+    def _within(self, binding: int) -> str:
+        """The formula as part of one that binds as tightly as ``binding``."""
+        return str(self) if self.binding >= binding else f"({self})"
 
     def _validate(self, block: Tensor, shape: tuple[int, ...]) -> None:
         if tuple(block.shape[1:]) != shape:
-            raise ValueError(f"{type(self).__name__} takes vectors of shape {shape}, got {tuple(block.shape[1:])}")
+            raise ValueError(f"{self} takes vectors of shape {shape}, got {tuple(block.shape[1:])}")
         if block.dtype != self.dtype:
-            raise ValueError(f"{type(self).__name__} is of {self.dtype}, the vectors are of {block.dtype}")
+            raise ValueError(f"{self} is of {self.dtype}, the vectors are of {block.dtype}")
 
 
 class Adjoint(LinearOperator):
@@ -89,19 +176,27 @@ class Adjoint(LinearOperator):
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         return self.operator._apply(block)
 
+    @property
     def adjoint(self) -> LinearOperator:
         """A itself."""
         return self.operator
 
+    def __str__(self) -> str:
+        return f"{self.operator._within(ATOM)}^*"
+
 
 class Composition(LinearOperator):
-    """The product A B: apply B, then A. Raises ValueError unless ``A.in_shape == B.out_shape``."""
+    """The product A B: apply B, then A. Raises ValueError unless ``A.in_shape == B.out_shape``, and dtype and device agree.
+
+    A product that reads the same backwards, F F^* or P K P^* with K = F F^*, is positive semi-definite: it has a ``gram_factor``.
+    """
+
+    binding = PRODUCT
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if outer.in_shape != inner.out_shape:
-            raise ValueError(f"cannot compose: outer takes shape {outer.in_shape}, inner gives shape {inner.out_shape}")
-        if outer.dtype != inner.dtype:
-            raise ValueError(f"cannot compose: outer is of {outer.dtype}, inner of {inner.dtype}")
+            raise ValueError(f"cannot compose {outer} with {inner}: one takes shape {outer.in_shape}, the other gives {inner.out_shape}")
+        _require_same_numbers(outer, inner)
         self.outer, self.inner = outer, inner
         self.in_shape, self.out_shape = inner.in_shape, outer.out_shape
         self.dtype, self.device = inner.dtype, inner.device
@@ -111,3 +206,106 @@ class Composition(LinearOperator):
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         return self.inner._apply_adjoint(self.outer._apply_adjoint(block))
+
+    @property
+    def factors(self) -> tuple[LinearOperator, ...]:
+        """The factors of A, then those of B."""
+        return (*self.outer.factors, *self.inner.factors)
+
+    @property
+    def gram_factor(self) -> LinearOperator | None:
+        """F, if the product is F F^* or F K F^* with a K that has a factor."""
+        factors = self.factors
+        half = len(factors) // 2
+        if any(not _are_adjoint(left, right) for left, right in zip(factors[:half], reversed(factors[-half:]), strict=True)):
+            return None
+        middle = factors[half].gram_factor if len(factors) % 2 else None
+        if len(factors) % 2 and middle is None:
+            return None
+        left = factors[0]
+        for factor in (*factors[1:half], *([middle] if middle is not None else [])):
+            left = left @ factor
+        return left
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of the inner operator."""
+        return self.inner.axes
+
+    def __str__(self) -> str:
+        return f"{self.outer._within(PRODUCT)} {self.inner._within(PRODUCT)}"
+
+
+def _are_adjoint(first: LinearOperator, second: LinearOperator) -> bool:
+    """Whether one was made as the adjoint of the other."""
+    return first.adjoint is second or second.adjoint is first
+
+
+class Sum(LinearOperator):
+    """A + B. Raises ValueError unless shapes, dtype and device agree."""
+
+    binding = SUM
+
+    def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
+        shapes = [(operator.in_shape, operator.out_shape) for operator in (first, second)]
+        if shapes[0] != shapes[1]:
+            (first_in, first_out), (second_in, second_out) = shapes
+            raise ValueError(f"cannot add {first} and {second}: one takes {first_in} to {first_out}, the other {second_in} to {second_out}")
+        _require_same_numbers(first, second)
+        self.first, self.second = first, second
+        self.in_shape, self.out_shape = first.in_shape, first.out_shape
+        self.dtype, self.device = first.dtype, first.device
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return self.first._apply(block) + self.second._apply(block)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        return self.first._apply_adjoint(block) + self.second._apply_adjoint(block)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of the first operator."""
+        return self.first.axes
+
+    def __str__(self) -> str:
+        if isinstance(self.second, Scaled) and self.second.scale == -1:
+            return f"{self.first} - {self.second.operator._within(TENSOR)}"
+        return f"{self.first} + {self.second}"
+
+
+class Scaled(LinearOperator):
+    """c A of a number c."""
+
+    binding = PRODUCT
+
+    def __init__(self, scale: float, operator: LinearOperator) -> None:
+        self.scale, self.operator = scale, operator
+        self.in_shape, self.out_shape = operator.in_shape, operator.out_shape
+        self.dtype, self.device = operator.dtype, operator.device
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return self.scale * self.operator._apply(block)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        return self.scale * self.operator._apply_adjoint(block)
+
+    @property
+    def gram_factor(self) -> LinearOperator | None:
+        """sqrt(c) F, if c is not negative."""
+        factor = self.operator.gram_factor
+        return None if factor is None or self.scale < 0 else Scaled(math.sqrt(self.scale), factor)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of A."""
+        return self.operator.axes
+
+    def __str__(self) -> str:
+        return f"{'-' if self.scale == -1 else f'{self.scale:g} '}{self.operator._within(PRODUCT)}"
+
+
+def _require_same_numbers(first: LinearOperator, second: LinearOperator) -> None:
+    for attribute in ("dtype", "device"):
+        of_first, of_second = getattr(first, attribute), getattr(second, attribute)
+        if of_first != of_second:
+            raise ValueError(f"{first} is of {of_first}, {second} of {of_second}")

@@ -1,6 +1,6 @@
 """Dense operators by automatic differentiation alone, for networks small enough: the oracle that the matrix-free ones are held against.
 
-Nothing here knows what a weight site is; the only thing asked of the model is its ``forward``.
+The NTK asks nothing of a model but its ``forward``; only P and K of a module of linear maps, whose definition it is, know of its sites.
 """
 
 from __future__ import annotations
@@ -8,13 +8,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kpflow_cli.models.sites import RecurrentModel, previous_states
+from kpflow_cli.models.sites import Model, RecurrentModel, previous_states
+from kpflow_cli.models.tracing import ModuleTrajectory
 
 
-def dense_global_ntk(model: RecurrentModel, inputs: Tensor) -> Tensor:
+def dense_global_ntk(model: Model, inputs: Tensor) -> Tensor:
     """NTK_S = J J^T ``(N, N)``, J the derivative of all states with respect to every trainable parameter, through time."""
-    jacobian = _parameter_jacobian(model, model(inputs)[1])
+    return dense_gram(model, model(inputs)[1])
+
+
+def dense_gram(model: Model, outputs: Tensor) -> Tensor:
+    """J J^T, J the derivative of any outputs of a model, flattened, with respect to every trainable parameter."""
+    jacobian = _parameter_jacobian(model, outputs)
     return jacobian @ jacobian.T
+
+
+def dense_site_propagator(trajectory: ModuleTrajectory) -> Tensor:
+    """P ``(N, N_u)``, the derivative of the state with respect to the outputs of all sites, a backward pass a row."""
+    zeros = [torch.zeros(call.shape, dtype=trajectory.state.dtype, device=trajectory.state.device) for call in trajectory.calls]
+    perturbations = [zero.requires_grad_() for zero in zeros]
+    return _jacobian(trajectory.perturbed_state(perturbations), perturbations)
+
+
+def dense_site_parameter_operator(trajectory: ModuleTrajectory) -> Tensor:
+    """K = D D^T ``(N_u, N_u)``, D the derivative of all site outputs with respect to the parameters at fixed site variables."""
+    parameters = {name: parameter.clone().requires_grad_() for name, parameter in trajectory.parameters.items()}
+    outputs = torch.cat([call.output(parameters).flatten() for call in trajectory.calls])
+    derivative = _jacobian(outputs, list(parameters.values()))
+    return derivative @ derivative.T
 
 
 def dense_parameter_operator(model: RecurrentModel, inputs: Tensor) -> Tensor:
@@ -46,11 +67,14 @@ def _next_states(model: RecurrentModel, inputs: Tensor, previous: Tensor) -> Ten
     return model(inputs.flatten(0, 1).unsqueeze(1), previous.flatten(0, 1))[1].reshape(previous.shape)
 
 
-def _parameter_jacobian(model: RecurrentModel, states: Tensor) -> Tensor:
+def _parameter_jacobian(model: Model, states: Tensor) -> Tensor:
     """d states / d parameters, ``(N, p)``."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return _jacobian(states, [parameter for parameter in model.parameters() if parameter.requires_grad])
+
+
+def _jacobian(outputs: Tensor, variables: list[Tensor]) -> Tensor:
     rows = []
-    for state in states.flatten():
-        gradients = torch.autograd.grad(state, trained, retain_graph=True, materialize_grads=True)
+    for output in outputs.flatten():
+        gradients = torch.autograd.grad(output, variables, retain_graph=True, materialize_grads=True)
         rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
     return torch.stack(rows)

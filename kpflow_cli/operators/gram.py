@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.operators.base import PRODUCT, LinearOperator
 
 
 class GramOperator(LinearOperator):
-    """F F^*, symmetric positive semi-definite by construction, from its factor F.
+    """F F^*, symmetric positive semi-definite by construction, from its factor F."""
 
-    Compressions <x_i, F F^* x_j> = <F^* x_i, F^* x_j> cost one one-sided product a vector and are positive semi-definite too.
-    """
+    symbol = ""
+    binding = PRODUCT
 
     def __init__(self, factor: LinearOperator) -> None:
         self.factor = factor
@@ -25,12 +24,23 @@ class GramOperator(LinearOperator):
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         return self._apply(block)
 
+    @property
     def adjoint(self) -> LinearOperator:
         """The operator itself."""
         return self
 
-    def compress(self, block: Tensor, *, block_size: int) -> Tensor:
-        """<F^* x_i, F^* x_j> of a block of m vectors, ``(m, m)``."""
-        parts = [self.factor.adjoint_matblock(part).flatten(1) for part in block.split(block_size)]
-        images = torch.cat(parts)
-        return images @ images.T
+    @property
+    def gram_factor(self) -> LinearOperator:
+        """F."""
+        return self.factor
+
+    @property
+    def companion(self) -> GramOperator:
+        """F^* F: the trace, Frobenius norm, effective rank and positive eigenvalues of F F^*.
+
+        What an estimate of F F^* needs in reverse mode, products with F^*, one of F^* F needs in forward mode, products with F.
+        """
+        return GramOperator(self.factor.adjoint)
+
+    def __str__(self) -> str:
+        return self.symbol or f"{self.factor._within(PRODUCT)} {self.factor.adjoint._within(PRODUCT)}"

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from kpflow_cli.models.sites import Linearization
-from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators.gram import GramOperator
-from kpflow_cli.operators.kronecker import KroneckerCore, ParameterDerivative, ParameterOperator
+from kpflow_cli.operators.kronecker import KroneckerCore, ParameterOperator
+from kpflow_cli.operators.module_ntk import ModuleNTK
 from kpflow_cli.operators.propagator import Propagator
-from kpflow_cli.operators.time_major import from_time_major, to_time_major
+from kpflow_cli.operators.recurrence import Recurrence
+from kpflow_cli.operators.state_jacobian import ParameterDerivative, SiteBasis, StateJacobian
 
 
-class StateJacobian(LinearOperator):
-    """J = P D_theta f from economy parameter coordinates ``(p,)`` to states ``(B, T, n)``, the two factors fused in one layout."""
-
-    def __init__(self, propagator: Propagator, derivative: ParameterDerivative) -> None:
-        self.propagator, self.derivative = propagator, derivative
-        self.in_shape, self.out_shape = derivative.in_shape, propagator.out_shape
-        self.dtype, self.device = derivative.dtype, derivative.device
-
-    def _apply(self, block: Tensor) -> Tensor:
-        return from_time_major(self.propagator.forward_scan(self.derivative.push_forward(block)))
-
-    def _apply_adjoint(self, block: Tensor) -> Tensor:
-        return self.derivative.pull_back(self.propagator.backward_scan(to_time_major(block)))
+def global_ntk(trajectory: Linearization | ModuleTrajectory) -> GlobalNTK | ModuleNTK:
+    """NTK_S along a trajectory: of a recurrent model by scans, of any other module by automatic differentiation."""
+    return GlobalNTK(trajectory) if isinstance(trajectory, Linearization) else ModuleNTK(trajectory)
 
 
 class GlobalNTK(GramOperator):
-    """NTK_S = J J^* on states ``(B, T, n)``: one backward scan, the parameter side, one forward scan.
+    """NTK_S = J J^* on states ``(B, T, n)``: one backward scan and one forward scan, the parameter side fused into both.
 
     Attributes:
         propagator: P.
@@ -37,9 +27,13 @@ class GlobalNTK(GramOperator):
         factor: J, a ``StateJacobian``.
     """
 
+    symbol = "P K P^*"
+    factor: StateJacobian
+
     def __init__(self, linearization: Linearization) -> None:
-        self.propagator = Propagator(linearization)
-        self.core = KroneckerCore(linearization)
-        derivative = ParameterDerivative(linearization)
-        self.parameter_operator = ParameterOperator(derivative)
-        super().__init__(StateJacobian(self.propagator, derivative))
+        recurrence = Recurrence(linearization)
+        sites = SiteBasis(recurrence.regressors, recurrence.sites_of_slope)
+        super().__init__(StateJacobian(recurrence, sites))
+        self.propagator = Propagator(recurrence)
+        self.parameter_operator = ParameterOperator(ParameterDerivative(recurrence, sites))
+        self.core = KroneckerCore(linearization.site_variables(), linearization.shape[2])

@@ -5,68 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kpflow_cli.models.sites import Linearization
 from kpflow_cli.operators.base import LinearOperator
-from kpflow_cli.operators.time_major import from_time_major, to_time_major
-
-
-class _StepJacobians:
-    """The Jacobians J_t = dh_t/dh_{t-1} = diag(carry) + B W diag(slope) as products; never stored as ``(B, T, n, n)``.
-
-    A carry that is 0 everywhere and a slope that is 1 everywhere are left out of the products.
-    """
-
-    def __init__(self, linearization: Linearization) -> None:
-        site = linearization.recurrent
-        self.weight = site.weight.contiguous()
-        self.blocks = site.output_slopes.shape[2]
-        # (T, B, 1, ...): broadcast over the probes of a time-major block
-        self.output_slopes = site.output_slopes.transpose(0, 1).unsqueeze(2).contiguous()
-        carry = linearization.carry.transpose(0, 1).unsqueeze(2).contiguous()
-        slope = linearization.input_slope.transpose(0, 1).unsqueeze(2).contiguous()
-        self.carry = carry if bool(carry.any()) else None
-        self.input_slope = None if bool((slope == 1).all()) else slope
-
-    def apply(self, step: int, vectors: Tensor) -> Tensor:
-        """J_t v for vectors ``(B, m, n)``."""
-        sloped = vectors if self.input_slope is None else vectors * self.input_slope[step]
-        outputs = (sloped @ self.weight.T).unflatten(-1, (self.blocks, -1))
-        slopes = self.output_slopes[step]
-        product = outputs[..., 0, :] * slopes[..., 0, :]
-        for block in range(1, self.blocks):
-            product.addcmul_(outputs[..., block, :], slopes[..., block, :])
-        return product if self.carry is None else product.addcmul_(vectors, self.carry[step])
-
-    def apply_adjoint(self, step: int, vectors: Tensor) -> Tensor:
-        """J_t^T v for vectors ``(B, m, n)``."""
-        outputs = (vectors.unsqueeze(-2) * self.output_slopes[step]).flatten(-2)
-        product = outputs @ self.weight
-        if self.input_slope is not None:
-            product.mul_(self.input_slope[step])
-        return product if self.carry is None else product.addcmul_(vectors, self.carry[step])
-
-    def dense(self, step: int) -> Tensor:
-        """J_t of every trial at one step, ``(B, n, n)``."""
-        slopes = self.output_slopes[step, :, 0].unsqueeze(-1)
-        weight = self.weight.unflatten(0, (self.blocks, -1))
-        jacobian = slopes[:, 0] * weight[0]
-        for block in range(1, self.blocks):
-            jacobian.addcmul_(slopes[:, block], weight[block])
-        if self.input_slope is not None:
-            jacobian.mul_(self.input_slope[step])
-        if self.carry is not None:
-            jacobian.diagonal(dim1=1, dim2=2).add_(self.carry[step].squeeze(1))
-        return jacobian
+from kpflow_cli.operators.recurrence import Recurrence
 
 
 class _StateOperator(LinearOperator):
     """An operator on the state space ``(B, T, n)`` whose products go step by step through time."""
 
-    def __init__(self, linearization: Linearization) -> None:
-        self.in_shape = self.out_shape = linearization.shape
-        self.dtype, self.device = linearization.states.dtype, linearization.states.device
-        self._linearization = linearization
-        self._jacobians = _StepJacobians(linearization)
+    def __init__(self, recurrence: Recurrence) -> None:
+        self.in_shape = self.out_shape = recurrence.shape
+        self.dtype, self.device = recurrence.dtype, recurrence.device
+        self._recurrence = recurrence
 
 
 class Propagator(_StateOperator):
@@ -76,27 +25,34 @@ class Propagator(_StateOperator):
     through time. Both cost one GEMM a step for all probes and trials.
     """
 
+    symbol = "P"
+
     def _apply(self, block: Tensor) -> Tensor:
-        return from_time_major(self.forward_scan(to_time_major(block)))
+        states = torch.empty_like(block, memory_format=torch.contiguous_format)
+        for part in self._recurrence.probe_parts(len(block)):
+            self._forward_scan(block[part], states[part])
+        return states
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        return from_time_major(self.backward_scan(to_time_major(block)))
+        states = torch.empty_like(block, memory_format=torch.contiguous_format)
+        for part in self._recurrence.probe_parts(len(block)):
+            outputs = self._recurrence.new_outputs(len(block[part]), recurrent_only=True)
+            for step, vectors, _ in self._recurrence.backward(block[part], outputs):
+                states[part, :, step] = vectors.transpose(0, 1)
+        return states
 
-    def forward_scan(self, block: Tensor) -> Tensor:
-        """P of a time-major block ``(T, B, m, n)``, in place; returns it."""
-        for step in range(1, len(block)):
-            block[step] += self._jacobians.apply(step, block[step - 1])
-        return block
+    def _forward_scan(self, block: Tensor, states: Tensor) -> None:
+        outputs, sources = self._recurrence.new_outputs(len(block), recurrent_only=True), block.permute(2, 1, 0, 3)
+        current = sources[0].contiguous()
+        states[:, :, 0] = current.transpose(0, 1)
+        for step in range(1, len(sources)):
+            current = self._recurrence.push_forward(step, current, outputs, add=False).add_(sources[step])
+            states[:, :, step] = current.transpose(0, 1)
 
-    def backward_scan(self, block: Tensor) -> Tensor:
-        """P^* of a time-major block ``(T, B, m, n)``, in place; returns it."""
-        for step in range(len(block) - 1, 0, -1):
-            block[step - 1] += self._jacobians.apply_adjoint(step, block[step])
-        return block
-
+    @property
     def inverse(self) -> InversePropagator:
         """P^{-1} = I - df/dh."""
-        return InversePropagator(self._linearization)
+        return InversePropagator(self._recurrence)
 
     def frobenius_norm(self) -> float:
         """||P||_F exactly: ||P||_F^2 = sum_{b,t} tr C_t with C_t = I + J_t C_{t-1} J_t^T, the covariance of the scan of white noise.
@@ -108,7 +64,7 @@ class Propagator(_StateOperator):
         covariance = identity.repeat(trials, 1, 1)
         squared = float(trials * units)
         for step in range(1, steps):
-            jacobian = self._jacobians.dense(step)
+            jacobian = self._recurrence.dense_jacobian(step)
             covariance = identity + jacobian @ covariance @ jacobian.mT
             squared += covariance.diagonal(dim1=1, dim2=2).sum(dtype=torch.float64).item()
         return float(squared**0.5)
@@ -117,15 +73,23 @@ class Propagator(_StateOperator):
 class InversePropagator(_StateOperator):
     """P^{-1} = I - df/dh on states of shape ``(B, T, n)``: q_t - J_t q_{t-1}; its adjoint q_t - J_{t+1}^T q_{t+1}."""
 
+    symbol = "P^{-1}"
+
     def _apply(self, block: Tensor) -> Tensor:
-        states = to_time_major(block)
-        # downwards, so that q_{t-1} is still untouched when it is read
-        for step in range(len(states) - 1, 0, -1):
-            states[step] -= self._jacobians.apply(step, states[step - 1])
-        return from_time_major(states)
+        states = block.clone(memory_format=torch.contiguous_format)
+        for part in self._recurrence.probe_parts(len(block)):
+            sources = block[part].permute(2, 1, 0, 3)
+            outputs = self._recurrence.new_outputs(sources.shape[2], recurrent_only=True)
+            for step in range(1, len(sources)):
+                product = self._recurrence.push_forward(step, sources[step - 1].contiguous(), outputs, add=False)
+                states[part, :, step] -= product.transpose(0, 1)
+        return states
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        states = to_time_major(block)
-        for step in range(1, len(states)):
-            states[step - 1] -= self._jacobians.apply_adjoint(step, states[step])
-        return from_time_major(states)
+        states = block.clone(memory_format=torch.contiguous_format)
+        for part in self._recurrence.probe_parts(len(block)):
+            outputs = self._recurrence.new_outputs(len(block[part]), recurrent_only=True)
+            for step, vectors, pulled in self._recurrence.backward(block[part], outputs, through_time=False):
+                if step:
+                    states[part, :, step - 1] -= self._recurrence.pull_back(step, vectors, pulled).transpose(0, 1)
+        return states

@@ -1,39 +1,165 @@
-"""Reductions of an operator over some axes of its domain (trial, time, unit), by averaging (Fig. 7 of arXiv 2605.08746)."""
+"""Operators reduced over some of their named axes (trial, time, unit), in both senses of Fig. 7 (arXiv 2605.08746), and blocks of them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from kpflow_cli.operators.base import LinearOperator
-from kpflow_cli.operators.gram import GramOperator
 
 
-class AxisMean(LinearOperator):
-    """Mean over some axes times sqrt(their size): the co-isometry E^* onto tensors constant along the reduced axes."""
+def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
+    """The ``mean`` reduction E^* A E: apply A to tensors constant along the named axes and average the result along them.
 
-    def __init__(self, operator: LinearOperator, reduced_axes: tuple[int, ...]) -> None:
-        shape = operator.out_shape
-        self.reduced_axes = reduced_axes
-        self.in_shape = shape
-        self.out_shape = tuple(size for axis, size in enumerate(shape) if axis not in reduced_axes)
+    E is the isometry onto such tensors. Axes are those of ``operator.axes``; raises ValueError for another name.
+    """
+    constant = _Constant(operator, *names)
+    return constant.adjoint @ operator @ constant
+
+
+def trace_over(operator: LinearOperator, *names: str) -> PartialTrace:
+    """The ``trace`` reduction: the partial trace over the named axes, which does not depend on a basis and keeps the trace.
+
+    Raises ValueError for a name that is not in ``operator.axes``.
+    """
+    return PartialTrace(operator, *names)
+
+
+def restrict(operator: LinearOperator, **indices: int | slice | Sequence[int]) -> LinearOperator:
+    """The block of an operator at chosen indices of named axes, such as ``restrict(ntk, trial=0, time=slice(30, 60))``.
+
+    Every axis stays; a single index leaves it with size 1. Raises ValueError for an axis that the operator does not have.
+    """
+    block = _Block(operator, indices)
+    return block.adjoint @ operator @ block
+
+
+class _Constant(LinearOperator):
+    """E: tensors on the kept axes to tensors constant along the reduced ones, divided by sqrt(their size)."""
+
+    symbol = "E"
+
+    def __init__(self, operator: LinearOperator, *names: str) -> None:
+        self.out_shape = operator.in_shape
+        kept, self._reduced = _split_axes(operator, names)
+        self.in_shape = tuple(self.out_shape[axis] for axis in kept)
         self.dtype, self.device = operator.dtype, operator.device
-        self._scale = math.prod(shape[axis] for axis in reduced_axes) ** -0.5
+        self._axes = tuple(operator.axes[axis] for axis in kept)
+        self._scale = math.prod(self.out_shape[axis] for axis in self._reduced) ** -0.5
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The kept axes."""
+        return self._axes
 
     def _apply(self, block: Tensor) -> Tensor:
-        return block.sum(dim=[axis + 1 for axis in self.reduced_axes]) * self._scale
+        for axis in self._reduced:
+            block = block.unsqueeze(axis + 1)
+        return (block * self._scale).expand(-1, *self.out_shape).contiguous()
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        for axis in self.reduced_axes:
-            block = block.unsqueeze(axis + 1)
-        return (block * self._scale).expand(-1, *self.in_shape).contiguous()
+        return block.sum(dim=[axis + 1 for axis in self._reduced]) * self._scale
 
 
-def axis_mean(operator: GramOperator, reduced_axes: tuple[int, ...]) -> GramOperator:
-    """The ``mean`` reduction of A = F F^*: apply A to tensors constant along the reduced axes and average the result along them.
+class _Block(LinearOperator):
+    """E: tensors on a block to tensors that are zero outside of it."""
 
-    With E the isometry onto such tensors this is E^* A E, positive semi-definite on the kept axes. Axes are those of ``A.in_shape``,
-    in ascending order.
+    symbol = "E"
+
+    def __init__(self, operator: LinearOperator, indices: dict[str, int | slice | Sequence[int]]) -> None:
+        self.out_shape = operator.in_shape
+        self.dtype, self.device = operator.dtype, operator.device
+        self._axes = operator.axes
+        chosen = {axis: indices[operator.axes[axis]] for axis in _split_axes(operator, tuple(indices), at_least=0)[1]}
+        everything = slice(None)
+        self._index = [_positions(chosen.get(axis, everything), size, operator.axes[axis]) for axis, size in enumerate(self.out_shape)]
+        self.in_shape = tuple(len(positions) for positions in self._index)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Those of the whole."""
+        return self._axes
+
+    def _apply(self, block: Tensor) -> Tensor:
+        whole = block.new_zeros(len(block), *self.out_shape)
+        whole[self._grid(len(block))] = block
+        return whole
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        return block[self._grid(len(block))]
+
+    def _grid(self, probes: int) -> tuple[Tensor, ...]:
+        return torch.meshgrid(torch.arange(probes), *self._index, indexing="ij")
+
+
+def _positions(index: int | slice | Sequence[int], size: int, name: str) -> Tensor:
+    if isinstance(index, slice):
+        return torch.arange(size)[index]
+    positions = torch.tensor([index] if isinstance(index, int) else list(index))
+    if bool(((positions < -size) | (positions >= size)).any()):
+        raise ValueError(f"{name}={index}: outside of {size} indices")
+    return positions % size
+
+
+class PartialTrace(LinearOperator):
+    """M = sum_i (I (x) e_i^T) A (I (x) e_i), the partial trace of A over the named axes, on tensors on the kept ones.
+
+    A product costs as many products of A as the reduced axes have indices; estimates of M's trace, Frobenius norm and effective rank
+    take a cheaper way where A = F F^*.
+
+    Attributes:
+        operator: A.
+        kept: indices of the kept axes.
+        reduced: indices of the reduced axes.
     """
-    return GramOperator(AxisMean(operator, reduced_axes) @ operator.factor)
+
+    def __init__(self, operator: LinearOperator, *names: str) -> None:
+        self.operator = operator
+        self.kept, self.reduced = _split_axes(operator, names)
+        self.in_shape = self.out_shape = tuple(operator.in_shape[axis] for axis in self.kept)
+        self.dtype, self.device = operator.dtype, operator.device
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The kept axes."""
+        return tuple(self.operator.axes[axis] for axis in self.kept)
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return self._sum(self.operator, block)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        return self._sum(self.operator.adjoint, block)
+
+    def _sum(self, operator: LinearOperator, block: Tensor) -> Tensor:
+        total = torch.zeros_like(block)
+        for index in self._reduced_indices():
+            whole = block.new_zeros(len(block), *operator.in_shape)
+            whole[index] = block
+            total += operator.matblock(whole)[index]
+        return total
+
+    def _reduced_indices(self) -> Iterator[tuple[slice | int, ...]]:
+        """An index into a block of A's domain for each index of the reduced axes."""
+        sizes = [self.operator.in_shape[axis] for axis in self.reduced]
+        for position in torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes)).tolist():
+            at = dict(zip(self.reduced, position, strict=True))
+            yield (slice(None), *(at.get(axis, slice(None)) for axis in range(len(self.operator.in_shape))))
+
+    def __str__(self) -> str:
+        return f"tr_{{{', '.join(self.operator.axes[axis] for axis in self.reduced)}}}({self.operator})"
+
+
+def _split_axes(operator: LinearOperator, names: tuple[str, ...], *, at_least: int = 1) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Indices of the kept and of the named axes, ascending. Raises ValueError for an unknown name or fewer names than ``at_least``."""
+    if operator.in_shape != operator.out_shape:
+        raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: only an operator on one space is reduced")
+    unknown = [name for name in names if name not in operator.axes]
+    if unknown or len(set(names)) != len(names) or len(names) < at_least:
+        raise ValueError(
+            f"{operator}: no reduction over {', '.join(unknown or names) or 'no axis'}; its axes are {', '.join(operator.axes)}"
+        )
+    named = tuple(axis for axis, name in enumerate(operator.axes) if name in names)
+    return tuple(axis for axis in range(len(operator.axes)) if axis not in named), named

@@ -5,16 +5,16 @@ import torch
 from oracles import KINDS, DenseOracle, assert_linear_operator, build_model, freeze, normal, relative_error
 from torch.nn.functional import pad
 
-from kpflow_cli.operators import KroneckerCore, ParameterDerivative, ParameterOperator, kronecker
-from kpflow_cli.operators.kronecker import economy_factor
+from kpflow_cli.operators import GlobalNTK, KroneckerCore, ParameterOperator
+from kpflow_cli.operators.state_jacobian import SiteBasis
 
 
 def parameter_operator_of(oracle: DenseOracle) -> ParameterOperator:
-    return ParameterOperator(ParameterDerivative(oracle.model.linearize(oracle.inputs)))
+    return GlobalNTK(oracle.model.linearize(oracle.inputs)).parameter_operator
 
 
 def core_of(oracle: DenseOracle) -> KroneckerCore:
-    return KroneckerCore(oracle.model.linearize(oracle.inputs))
+    return GlobalNTK(oracle.model.linearize(oracle.inputs)).core
 
 
 def frozen_oracle(kind: str, role: str) -> DenseOracle:
@@ -27,13 +27,8 @@ def test_parameter_operator_matches_autograd(oracle: DenseOracle) -> None:
     assert_linear_operator(parameter_operator_of(oracle), oracle.parameter_operator)
 
 
-def test_parameter_operator_in_several_chunks(plain_oracle: DenseOracle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kronecker, "_CACHED_NUMBERS", 100)
-    assert_linear_operator(parameter_operator_of(plain_oracle), plain_oracle.parameter_operator)
-
-
 def test_parameter_derivative_is_a_factor_of_the_parameter_operator(oracle: DenseOracle) -> None:
-    derivative = ParameterDerivative(oracle.model.linearize(oracle.inputs))
+    derivative = parameter_operator_of(oracle).factor
     dense = derivative.dense()
     assert relative_error(dense @ dense.T, oracle.parameter_operator) < 1e-12
     assert_linear_operator(derivative, dense)
@@ -118,12 +113,16 @@ def test_temporal_modes_are_no_more_than_there_are() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns", "rank"), [(12, 5, 5), (12, 5, 2), (5, 12, 5), (5, 12, 1), (1, 1, 1), (6, 4, 0)])
-def test_economy_factor_keeps_the_gram_and_drops_null_columns(rows: int, columns: int, rank: int) -> None:
-    regressors = normal(rows, rank, seed=1) @ normal(rank, columns, seed=2)
-    factor = economy_factor(regressors)
-    assert factor.shape == (rows, rank)
-    assert relative_error(factor @ factor.T, regressors @ regressors.T) < 1e-13
+def test_site_basis_keeps_the_grams_and_drops_null_columns(rows: int, columns: int, rank: int) -> None:
+    wide = normal(rows, rank, seed=1) @ normal(rank, columns, seed=2)
+    regressors = [wide, wide[:, :1], torch.empty(rows, 0, dtype=torch.float64)]
+    sites = SiteBasis(regressors, [[0], [1], [2], [1, 2, 0]])
+    assert sites.basis.shape == (rows, rank)
+    assert sites.ranks == [rank, min(rank, 1), 0, rank]
+    for each, mixing in zip([*regressors, torch.cat(regressors, dim=1)], sites.mixing, strict=True):
+        factor = sites.basis @ mixing
+        assert relative_error(factor @ factor.T, each @ each.T) < 1e-13
 
 
-def test_economy_factor_of_no_columns() -> None:
-    assert economy_factor(torch.empty(4, 0, dtype=torch.float64)).shape == (4, 0)
+def test_site_basis_of_no_columns() -> None:
+    assert SiteBasis([torch.empty(4, 0, dtype=torch.float64)], [[0]]).basis.shape == (4, 0)

@@ -45,7 +45,7 @@ def test_state_jacobian_is_a_factor_of_the_ntk(oracle: DenseOracle) -> None:
 
 def test_ntk_is_propagated_parameter_operator(oracle: DenseOracle) -> None:
     ntk = ntk_of(oracle)
-    product = ntk.propagator @ ntk.parameter_operator @ ntk.propagator.adjoint()
+    product = ntk.propagator @ ntk.parameter_operator @ ntk.propagator.adjoint
     assert_linear_operator(product, oracle.ntk)
     assert relative_error(oracle.propagator @ oracle.parameter_operator @ oracle.propagator.T, oracle.ntk) < 1e-12
 
@@ -94,7 +94,7 @@ def test_float32_products_agree_with_float64(kind: str) -> None:
         (single.core, precise.core),
         (single.parameter_operator, precise.parameter_operator),
         (single.propagator, precise.propagator),
-        (single.propagator.inverse(), precise.propagator.inverse()),
+        (single.propagator.inverse, precise.propagator.inverse),
     ]
     for low, high in pairs:
         for product in ("matblock", "adjoint_matblock"):
@@ -108,7 +108,7 @@ def test_no_operator_stores_a_tensor_as_large_as_all_step_jacobians(kind: str) -
     trials, steps, units = 4, 6, 32
     ntk = GlobalNTK(build_model(kind, units=units).linearize(normal(trials, steps, 3)))
     block = normal(2, trials, steps, units)
-    inverse: InversePropagator = ntk.propagator.inverse()
+    inverse: InversePropagator = ntk.propagator.inverse
     ntk.matblock(block), inverse.matblock(block)
     sizes = [tensor.untyped_storage().nbytes() // 8 for tensor in stored_tensors((ntk, inverse), set())]
     assert max(sizes) >= units * units

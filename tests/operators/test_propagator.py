@@ -5,10 +5,11 @@ import torch
 from oracles import DenseOracle, assert_linear_operator, build_model, normal, relative_error
 
 from kpflow_cli.operators import Propagator
+from kpflow_cli.operators.recurrence import Recurrence
 
 
 def propagator_of(oracle: DenseOracle) -> Propagator:
-    return Propagator(oracle.model.linearize(oracle.inputs))
+    return Propagator(Recurrence(oracle.model.linearize(oracle.inputs)))
 
 
 def test_propagator_is_the_inverse_of_the_dense_constraint(oracle: DenseOracle) -> None:
@@ -16,12 +17,12 @@ def test_propagator_is_the_inverse_of_the_dense_constraint(oracle: DenseOracle) 
 
 
 def test_inverse_propagator_is_identity_minus_step_jacobians(oracle: DenseOracle) -> None:
-    assert_linear_operator(propagator_of(oracle).inverse(), torch.linalg.inv(oracle.propagator))
+    assert_linear_operator(propagator_of(oracle).inverse, torch.linalg.inv(oracle.propagator))
 
 
 def test_inverse_undoes_propagator_and_its_adjoint(oracle: DenseOracle) -> None:
     propagator = propagator_of(oracle)
-    inverse = propagator.inverse()
+    inverse = propagator.inverse
     states = normal(4, *propagator.in_shape, seed=1)
     assert relative_error(inverse.matblock(propagator.matblock(states)), states) < 1e-12
     assert relative_error(propagator.matblock(inverse.matblock(states)), states) < 1e-12
@@ -33,7 +34,7 @@ def test_adjointness(oracle: DenseOracle) -> None:
     propagator = propagator_of(oracle)
     left, right = normal(2, *propagator.in_shape, seed=2)
     forward = (propagator.matvec(left) * right).sum()
-    backward = (left * propagator.adjoint().matvec(right)).sum()
+    backward = (left * propagator.adjoint.matvec(right)).sum()
     torch.testing.assert_close(forward, backward, rtol=1e-12, atol=1e-12)
 
 
@@ -55,7 +56,7 @@ def test_propagator_is_causal_and_keeps_trials_apart(plain_oracle: DenseOracle) 
 
 def test_propagator_ignores_what_trains(plain_oracle: DenseOracle) -> None:
     frozen = build_model("gru").requires_grad_(False)
-    propagator = Propagator(frozen.linearize(plain_oracle.inputs))
+    propagator = Propagator(Recurrence(frozen.linearize(plain_oracle.inputs)))
     expected = DenseOracle(build_model("gru"), plain_oracle.inputs).propagator
     assert relative_error(propagator.dense(), expected) < 1e-12
 

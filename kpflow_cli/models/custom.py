@@ -1,0 +1,95 @@
+"""Any network of torch's under one contract: what ``model=custom`` runs.
+
+The class that ``target`` names is constructed by keywords, ``target(input_size=..., output_size=..., units=..., **kwargs)``. Its
+``forward`` takes inputs ``(B, T, input_size)`` and returns ``(output, state)``: output ``(B, T, output_size)``, state ``(B, T, m)``. Or it
+returns the output alone and the configuration names the state, ``state=<submodule>``: the submodule's output is the state. Trained
+parameters act through linear maps; others are refused, or counted with ``others=autograd``.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.models.sites import Model
+from kpflow_cli.models.tracing import ModuleTrajectory, OtherParameters, trace
+
+
+class CustomModel(Model):
+    """A network whose weight sites are found by watching it."""
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        units: int,
+        kwargs: dict[str, Any],
+        state: str | None,
+        others: OtherParameters,
+        input_size: int,
+        output_size: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.target, self._state, self._others = target, state, others
+        build = _imported(target)
+        # the class draws its initial weights from torch's global generator
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
+            try:
+                self.network: nn.Module = build(input_size=input_size, output_size=output_size, units=units, **kwargs)
+            except (TypeError, ValueError, AssertionError) as error:
+                raise UserError(
+                    f"model.target={target}: not built from input_size, output_size, units and model.kwargs ({error})"
+                ) from error
+        if not isinstance(self.network, nn.Module):
+            raise UserError(f"model.target={target}: makes a {type(self.network).__name__}, not a torch.nn.Module")
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``Model.forward`` says. Raises UserError where the network does not keep its contract."""
+        recorded: list[Any] = []
+        hook = self._named_state().register_forward_hook(lambda _module, _inputs, found: recorded.append(found)) if self._state else None
+        try:
+            result = self.network(inputs)
+        finally:
+            if hook is not None:
+                hook.remove()
+        if self._state is None:
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise UserError(
+                    f"model.target={self.target}: forward returns no (output, state); name the state with model.state=<submodule>"
+                )
+            output, state = result
+        else:
+            output = result if isinstance(result, Tensor) else result[0]
+            tensors = [found if isinstance(found, Tensor) else found[0] for found in recorded]
+            if not tensors:
+                raise UserError(f"model.state={self._state}: the submodule was not called")
+            state = tensors[0] if len(tensors) == 1 else torch.stack(tensors, dim=1)
+        if state.shape[:2] != inputs.shape[:2] or state.ndim != 3:
+            raise UserError(
+                f"model.target={self.target}: the state is of shape {tuple(state.shape)}, not (B, T, m) = {(*inputs.shape[:2], 'm')}"
+            )
+        return output, state
+
+    def linearize(self, inputs: Tensor) -> ModuleTrajectory:
+        """As ``Model.linearize`` says, in evaluation mode."""
+        return trace(self, inputs, state=lambda result: result[1], others=self._others)
+
+    def _named_state(self) -> nn.Module:
+        assert self._state is not None
+        known = dict(self.network.named_modules())
+        if self._state not in known:
+            raise UserError.unknown("model.state", self._state, [name for name in known if name])
+        return known[self._state]
+
+
+def _imported(target: str) -> Any:
+    try:
+        return pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"model.target={target}: cannot be imported ({error})") from None

@@ -1,0 +1,212 @@
+"""P, K, the core and NTK_S of any module of linear maps, by automatic differentiation through perturbed site outputs.
+
+U stands for the outputs of all sites, one after the other: P = d state / dU, D = dU / d theta with the site variables held fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.models.tracing import ModuleTrajectory, SiteCall
+from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.operators.gram import GramOperator
+from kpflow_cli.operators.kronecker import KroneckerCore
+
+
+class SitePropagator(LinearOperator):
+    """P from site outputs ``(N_u,)`` to the state, d state / dU through the rest of the graph; without an inverse.
+
+    Products are forward-mode derivatives, adjoint ones reverse-mode derivatives of one stored pass.
+    """
+
+    symbol = "P"
+
+    def __init__(self, trajectory: ModuleTrajectory) -> None:
+        self._trajectory = trajectory
+        self._shapes = [call.shape for call in trajectory.calls]
+        self.in_shape, self.out_shape = (sum(shape.numel() for shape in self._shapes),), tuple(trajectory.state.shape)
+        self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
+        self._pull_back: Callable[[Tensor], tuple[Tensor]] | None = None
+
+    def _state(self, outputs: Tensor) -> Tensor:
+        parts = outputs.split([shape.numel() for shape in self._shapes])
+        return self._trajectory.perturbed_state([part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)])
+
+    def _apply(self, block: Tensor) -> Tensor:
+        origin = block.new_zeros(self.in_shape)
+        return _over_block(lambda tangent: jvp(self._state, (origin,), (tangent,))[1], block, self.out_shape).detach()
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        if self._pull_back is None:
+            self._pull_back = vjp(self._state, block.new_zeros(self.in_shape))[1]
+        pull_back = self._pull_back
+        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape).detach()
+
+
+class SiteDerivative(LinearOperator):
+    """D from the parameters ``(p,)``, all of them one after the other, to site outputs ``(N_u,)`` at fixed site variables.
+
+    With ``separate``, each site has a weight of its own, as if nothing were shared, and no bias: D D^* is then the direct sum over the
+    sites of V_s V_s^T (x) I.
+    """
+
+    symbol = "D"
+
+    def __init__(self, trajectory: ModuleTrajectory, *, separate: bool = False) -> None:
+        self._calls, self._separate = trajectory.calls, separate
+        owners = [_own(call, name) if separate else name for call in self._calls for name in _names(call, biases=not separate)]
+        self._parameters = {owner: trajectory.parameters[owner.rpartition("\n")[2]] for owner in dict.fromkeys(owners)}
+        self.in_shape = (sum(parameter.numel() for parameter in self._parameters.values()),)
+        self.out_shape = (sum(call.shape.numel() for call in self._calls),)
+        self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
+
+    def _outputs(self, flat: Tensor) -> Tensor:
+        parts = flat.split([parameter.numel() for parameter in self._parameters.values()])
+        values = {owner: part.reshape(self._parameters[owner].shape) for owner, part in zip(self._parameters, parts, strict=True)}
+        outputs = []
+        for call in self._calls:
+            own = {name: values[_own(call, name)] for name in _names(call, biases=False)} if self._separate else values
+            found = call.output(own, biases=not self._separate) if own else flat.new_zeros(call.shape)
+            outputs.append(found.reshape(-1))
+        return torch.cat(outputs)
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return vmap(self._outputs)(block) if len(block) else block.new_zeros(0, *self.out_shape)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        if not len(block):
+            return block.new_zeros(0, *self.in_shape)
+        pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
+        return vmap(lambda cotangent: pull_back(cotangent)[0])(block).detach()
+
+
+def _names(call: SiteCall, *, biases: bool) -> list[str]:
+    return [view.name for view in (call.weight, call.bias if biases else None) if view is not None]
+
+
+def _own(call: SiteCall, name: str) -> str:
+    """The name of a parameter as one site's own."""
+    return f"{call.site}\n{name}"
+
+
+def _over_block(function: Callable[[Tensor], Tensor], block: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A function of one vector over a block, all at once where torch can."""
+    if not len(block):
+        return block.new_zeros(0, *shape)
+    try:
+        return vmap(function)(block)
+    except RuntimeError:
+        # code that works in place on tensors of its own cannot be batched
+        return torch.stack([function(vector) for vector in block])
+
+
+class ModuleParameterOperator(GramOperator):
+    """K = D D^* on site outputs ``(N_u,)``."""
+
+    symbol = "K"
+    factor: SiteDerivative
+
+    def __init__(self, trajectory: ModuleTrajectory) -> None:
+        super().__init__(SiteDerivative(trajectory))
+        self._trajectory = trajectory
+
+    def eigenvalues(self) -> Tensor | None:
+        """All eigenvalues that can differ from 0, descending, float64; None where parameters are shared between different sites.
+
+        Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs.
+        """
+        sites = _by_site(self._trajectory.calls)
+        used = [name for calls in sites for name in set(_names(calls[0], biases=True))]
+        if len(set(used)) < len(used):
+            return None
+        spectra = [_site_spectrum(calls, self._trajectory.parameters) for calls in sites]
+        known = [spectrum for spectrum in spectra if spectrum is not None]
+        return torch.cat(known).clamp_min(0).sort(descending=True).values if len(known) == len(spectra) else None
+
+
+def _by_site(calls: tuple[SiteCall, ...]) -> list[list[SiteCall]]:
+    """The calls of each site; those of a recurrent layer in the order of time."""
+    indexed = sorted(enumerate(calls), key=lambda item: (item[1].site, item[1].time_step or 0, item[0]))
+    return [[call for _, call in group] for _, group in groupby(indexed, key=lambda item: item[1].site)]
+
+
+def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor]) -> Tensor | None:
+    """Eigenvalues of one site's part of K, each as often as it occurs; None where the site is no product with one matrix."""
+    first = calls[0]
+    rows = sum(call.shape.numel() for call in calls)
+    if first.weight is None:
+        outputs = first.bias.of(parameters).numel() if first.bias is not None else rows
+        regressors = torch.zeros(1, rows // outputs, 0, dtype=torch.float64)
+    elif all(call.map.variables() is not None for call in calls):
+        regressors = torch.cat([call.map.variables().flatten(0, -2) for call in calls]).double().unsqueeze(0)  # type: ignore[union-attr]
+        outputs = rows // regressors.shape[1]
+    elif all(call.map.elementwise() is not None for call in calls):
+        # every output is a site of its own, with one variable
+        columns = torch.cat([call.map.elementwise().flatten(0, -2) for call in calls])  # type: ignore[union-attr]
+        regressors, outputs = columns.double().T.unsqueeze(-1), 1
+    else:
+        return None
+    if first.bias is not None:
+        if first.bias.of(parameters).numel() != outputs * len(regressors):
+            return None
+        regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
+    return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)
+
+
+class ModuleNTK(GramOperator):
+    """NTK_S = P K P^* of a module's named state, or of all its site outputs, ``(N,)``.
+
+    Attributes:
+        propagator: P, rectangular.
+        parameter_operator: K, on the site outputs.
+        factor: J = P D.
+
+    The core is, for a named state ``(*rows, m)``, (sum_s V_s V_s^T) (x) I_m over the uses of weights that have one row for each of the
+    state's, such as (trial, time); for all site outputs the direct sum over the sites of V_s V_s^T (x) I. Biases are left out of both.
+    """
+
+    symbol = "P K P^*"
+
+    def __init__(self, trajectory: ModuleTrajectory) -> None:
+        self.propagator = SitePropagator(trajectory)
+        self.parameter_operator = ModuleParameterOperator(trajectory)
+        super().__init__(self.propagator @ self.parameter_operator.factor)
+        self._trajectory = trajectory
+
+    @cached_property
+    def core(self) -> GramOperator:
+        """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of a named state's."""
+        if self._trajectory.named:
+            return KroneckerCore(_site_variables(self._trajectory), self._trajectory.state.shape[-1])
+        return GramOperator(SiteDerivative(self._trajectory, separate=True))
+
+
+def _site_variables(trajectory: ModuleTrajectory) -> Tensor:
+    """V ``(*rows, d)`` of the sites whose rows are those of the state, side by side."""
+    rows = trajectory.state.shape[:-1]
+    found = [_rows_of_site(calls, rows) for calls in _by_site(trajectory.calls) if calls[0].weight is not None]
+    fitting = [variables for variables in found if variables is not None]
+    if not fitting:
+        raise UserError(f"no weight site has one row for each of the state's {tuple(rows)}: there is no Kronecker core on this state")
+    return torch.cat(fitting, dim=-1)
+
+
+def _rows_of_site(calls: list[SiteCall], rows: torch.Size) -> Tensor | None:
+    """A site's variables ``(*rows, d)``: of its uses side by side, or, where each is of one time step, stacked along axis 1; else None."""
+    variables = []
+    for call in calls:
+        found = call.map.variables()
+        if found is None:
+            return None
+        variables.append(found if call.arrange is None else call.arrange(found))
+    if all(each.shape[:-1] == rows for each in variables):
+        return torch.cat(variables, dim=-1)
+    stepwise = len(rows) > 1 and len(variables) == rows[1] and all(each.shape[:-1] == (rows[0], *rows[2:]) for each in variables)
+    return torch.stack(variables, dim=1) if stepwise else None

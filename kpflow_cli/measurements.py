@@ -9,24 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kpflow_cli.estimators.compression import (
-    Compression,
-    compress,
-    cosine_alignment,
-    effective_rank,
-    frobenius_norm,
-    trace,
-    trace_fraction,
-)
+from kpflow_cli.estimators.compression import compress
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.pairs import PairStatistics
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
-from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
+from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
+from kpflow_cli.estimators.statistics import rayleigh_quotient
 from kpflow_cli.models.sites import Linearization
-from kpflow_cli.operators import GlobalNTK, GramOperator, axis_mean
+from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, KroneckerCore, LinearOperator, ModuleNTK, global_ntk, mean_over
 
-# axes of the state (trial, time, unit) that stay under each reduction
-_KEPT_AXES = {"temporal": (0, 1), "spatial": (2,)}
+NTK = GlobalNTK | ModuleNTK
+
+# the axes that each reduction is over, and those that stay
+_REDUCED_AXES = {"temporal": ("unit",), "spatial": ("trial", "time")}
+_KEPT_AXES = {name: tuple(index for index, axis in enumerate(STATE_AXES) if axis not in axes) for name, axes in _REDUCED_AXES.items()}
 
 # the temporal mean is of nearly one dimension: at this depth a few modes are converged to rounding
 _MODES_KRYLOV_DEPTH = 4
@@ -78,19 +76,19 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(linearization: Linearization, target_directions: Tensor, analysis: Analysis, generator: torch.Generator) -> Measured:
+def measure(
+    trajectory: Linearization | ModuleTrajectory, target_directions: Tensor, analysis: Analysis, generator: torch.Generator
+) -> Measured:
     """Every quantity of one checkpoint.
 
     ``target_directions`` are the target modes carried back through the readout, orthonormal ``(k, B, T, n)``. Where
     ``analysis.probes`` reaches the dimension N = B T n every estimate is exact.
     """
-    ntk = GlobalNTK(linearization)
+    ntk = global_ntk(trajectory)
     core_rows, core_spectrum = _core(ntk, analysis.eigenvalues)
-    parameter_rows, parameter_spectrum = _parameter_operator(ntk, analysis.eigenvalues)
+    parameter_rows, parameter_spectrum = _parameter_operator(ntk, analysis, generator)
     propagator_rows, propagator_spectrum = _propagator(ntk, analysis, generator)
-    pairs = leading_eigenpairs(
-        ntk, analysis.eigenvalues, krylov_block=analysis.krylov_block, krylov_depth=analysis.krylov_depth, generator=generator
-    )
+    pairs = _leading(ntk, analysis, generator)
     full_rows, full_spectrum = _full(ntk, pairs, target_directions, analysis, generator)
     rows = (*full_rows, *_trace_reductions(ntk, pairs, analysis, generator), *_mean_reductions(ntk, analysis, generator))
     return Measured(
@@ -100,12 +98,14 @@ def measure(linearization: Linearization, target_directions: Tensor, analysis: A
 
 
 @torch.no_grad()
-def temporal_modes(linearization: Linearization, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+def temporal_modes(trajectory: Linearization | ModuleTrajectory, count: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Leading temporal modes by operator, ``(count, B, T)``: of V its left singular vectors, of NTK_S the eigenvectors of its
     temporal ``mean`` reduction. Unit vectors, largest entry positive."""
-    ntk = GlobalNTK(linearization)
-    pairs = leading_eigenpairs(axis_mean(ntk, (2,)), count, krylov_block=count + 5, krylov_depth=_MODES_KRYLOV_DEPTH, generator=generator)
-    return {"ntk": _with_positive_peak(pairs.vectors), "v": _with_positive_peak(ntk.core.temporal_modes(count))}
+    ntk = global_ntk(trajectory)
+    core = ntk.core
+    assert isinstance(core, KroneckerCore)
+    pairs = leading_eigenpairs(mean_over(ntk, "unit"), count, krylov_block=count + 5, krylov_depth=_MODES_KRYLOV_DEPTH, generator=generator)
+    return {"ntk": _with_positive_peak(pairs.vectors), "v": _with_positive_peak(core.temporal_modes(count))}
 
 
 def _with_positive_peak(modes: Tensor) -> Tensor:
@@ -113,10 +113,12 @@ def _with_positive_peak(modes: Tensor) -> Tensor:
     return (flat * flat.gather(1, flat.abs().argmax(1, keepdim=True)).sign()).reshape(modes.shape)
 
 
-def _core(ntk: GlobalNTK, count: int) -> tuple[list[Measurement], Spectrum]:
+def _core(ntk: NTK, count: int) -> tuple[list[Measurement], Spectrum]:
     """V and the core V V^T (x) I_n, exact."""
+    core = ntk.core
+    assert isinstance(core, KroneckerCore)
     units = ntk.in_shape[2]
-    singular = ntk.core.singular_values()
+    singular = core.singular_values()
     squares = singular.square()
     rows = [_exact("core", "trace", units * squares.sum()), *_exact_norms("core", squares.repeat_interleave(units))]
     # V is rectangular: it has no trace, and its effective rank is that of V V^T
@@ -143,89 +145,109 @@ def _spectrum(operator: str, values: Tensor, shares: Tensor, count: int, total: 
     return Spectrum(operator, values[:count], (shares[:count].cumsum(0) / total).clamp_max(1.0))
 
 
-def _parameter_operator(ntk: GlobalNTK, count: int) -> tuple[list[Measurement], Spectrum]:
-    """K, exact."""
-    eigenvalues = ntk.parameter_operator.eigenvalues()
-    rows = [_exact("k", "trace", eigenvalues.sum()), *_exact_norms("k", eigenvalues)]
-    return rows, _spectrum("k", eigenvalues, eigenvalues, count)
+def _parameter_operator(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
+    """K: exact where its spectrum is known in closed form, else estimated as NTK_S is."""
+    operator = ntk.parameter_operator
+    eigenvalues = operator.eigenvalues()
+    if eigenvalues is not None:
+        rows = [_exact("k", "trace", eigenvalues.sum()), *_exact_norms("k", eigenvalues)]
+        return rows, _spectrum("k", eigenvalues, eigenvalues, analysis.eigenvalues)
+    pairs = _leading(operator, analysis, generator)
+    frame = random_frame(operator, analysis.probes, generator=generator, sketch=pairs.vectors)
+    compression = compress(operator, frame, block_size=analysis.block_size)
+    rows = [*_statistics("k", "full", compression), _largest("k", pairs.values, pairs.residuals, analysis.krylov_block)]
+    return rows, _spectrum("k", pairs.values, pairs.values, analysis.eigenvalues, compression.trace().value)
 
 
-def _propagator(ntk: GlobalNTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
-    """P: its Frobenius norm exactly, its leading singular values by Krylov iteration within each trial."""
+def _leading(operator: LinearOperator, analysis: Analysis, generator: torch.Generator) -> LeadingEigenpairs:
+    block, depth = analysis.krylov_block, analysis.krylov_depth
+    return leading_eigenpairs(operator, analysis.eigenvalues, krylov_block=block, krylov_depth=depth, generator=generator)
+
+
+def _propagator(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
+    """P: its Frobenius norm, exact where there is a closed form; its leading singular values by Krylov iteration, within each trial where
+    P is known to be block diagonal over trials."""
     norm = ntk.propagator.frobenius_norm()
-    pairs = leading_eigenpairs(
-        GramOperator(ntk.propagator),
+    by_trial = isinstance(ntk, GlobalNTK)
+    block = analysis.propagator_krylov_block if by_trial else analysis.krylov_block
+    triplets = leading_singular_triplets(
+        ntk.propagator,
         analysis.eigenvalues,
-        krylov_block=analysis.propagator_krylov_block,
-        krylov_depth=analysis.propagator_krylov_depth,
+        krylov_block=block,
+        krylov_depth=analysis.propagator_krylov_depth if by_trial else analysis.krylov_depth,
         generator=generator,
-        summands=ntk.in_shape[0],
+        summands=ntk.in_shape[0] if by_trial else 1,
     )
-    singular = pairs.values.sqrt()
-    # an error r of an eigenvalue s^2 is one of r / (2 s) of the singular value s
-    largest = _ritz_estimate(singular[0].item(), pairs.residual / (2 * singular[0].item()), analysis.propagator_krylov_block)
+    if norm is None:
+        gram = GramOperator(ntk.propagator)
+        frame = random_frame(gram, analysis.probes, generator=generator, sketch=triplets.left)
+        norm_estimate = compress(gram, frame, block_size=analysis.block_size).trace_total().sqrt().estimate()
+    else:
+        norm_estimate = Estimate(norm)
     rows = [
-        Measurement("p", "frobenius_norm", "full", Estimate(norm)),
-        Measurement("p", "operator_norm", "full", largest),
+        Measurement("p", "frobenius_norm", "full", norm_estimate),
+        _largest("p", triplets.values, triplets.residuals, block),
     ]
-    return rows, _spectrum("p", singular, pairs.values, analysis.eigenvalues, norm**2)
+    return rows, _spectrum("p", triplets.values, triplets.values.square(), analysis.eigenvalues, norm_estimate.value**2)
 
 
-def _ritz_estimate(value: float, residual: float, start_vectors: int) -> Estimate:
-    return Estimate(value, residual, start_vectors, "block Krylov, residual bound")
+def _largest(operator: str, values: Tensor, residuals: Tensor, start_vectors: int) -> Measurement:
+    """The operator norm, from the leading pair and its residual."""
+    estimate = Estimate(values[0].item(), residuals[0].item(), start_vectors, "block Krylov, residual bound")
+    return Measurement(operator, "operator_norm", "full", estimate)
 
 
 def _full(
-    ntk: GlobalNTK, pairs: LeadingEigenpairs, target_directions: Tensor, analysis: Analysis, generator: torch.Generator
+    ntk: NTK, pairs: LeadingEigenpairs, target_directions: Tensor, analysis: Analysis, generator: torch.Generator
 ) -> tuple[list[Measurement], Spectrum]:
     """NTK_S without reduction, its alignment with the core and its overlap with the targets, all from one frame.
 
     The frame's sketch holds the target directions, whose Rayleigh quotients are thus exact, and the leading eigenvectors, which carry
     most of the variance of a plain estimate.
     """
-    sketch = extend(target_directions.to(ntk.device, ntk.dtype), pairs.vectors)
+    directions = target_directions.to(ntk.device, ntk.dtype)
+    quotients = [rayleigh_quotient(ntk, direction).value for direction in directions]
+    sketch = extend(orthonormalize(directions), pairs.vectors)
     frame = random_frame(ntk, analysis.probes, generator=generator, sketch=sketch)
     compression = compress(ntk, frame, block_size=analysis.block_size)
     core = compress(ntk.core, frame, block_size=analysis.block_size)
-    largest = _ritz_estimate(pairs.values[0].item(), pairs.residual, analysis.krylov_block)
     rows = [
-        *_statistics("full", compression),
-        Measurement("ntk", "operator_norm", "full", largest),
-        Measurement("ntk", "alignment", "full", cosine_alignment(compression, core)),
+        *_statistics("ntk", "full", compression),
+        _largest("ntk", pairs.values, pairs.residuals, analysis.krylov_block),
+        Measurement("ntk", "alignment", "full", compression.alignment(core)),
     ]
     rows += [
-        Measurement("ntk", f"target_overlap_{index + 1}", "full", trace_fraction(compression, index))
-        for index in range(len(target_directions))
+        Measurement("ntk", f"target_overlap_{index + 1}", "full", compression.trace_share(quotient))
+        for index, quotient in enumerate(quotients)
     ]
-    return rows, _spectrum("ntk", pairs.values, pairs.values, analysis.eigenvalues, trace(compression).value)
+    return rows, _spectrum("ntk", pairs.values, pairs.values, analysis.eigenvalues, compression.trace().value)
 
 
-def _statistics(reduction: str, compression: Compression) -> Iterator[Measurement]:
-    for quantity, estimator in (("trace", trace), ("frobenius_norm", frobenius_norm), ("effective_rank", effective_rank)):
-        yield Measurement("ntk", quantity, reduction, estimator(compression))
+def _statistics(operator: str, reduction: str, pairs: PairStatistics) -> Iterator[Measurement]:
+    yield Measurement(operator, "trace", reduction, pairs.trace())
+    yield Measurement(operator, "frobenius_norm", reduction, pairs.frobenius_norm())
+    yield Measurement(operator, "effective_rank", reduction, pairs.effective_rank())
 
 
-def _mean_reductions(ntk: GlobalNTK, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
+def _mean_reductions(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
     """The ``mean`` reductions; low-rank, so a sketch of their range comes first."""
-    for name, kept in _KEPT_AXES.items():
-        reduced = axis_mean(ntk, tuple(axis for axis in range(3) if axis not in kept))
+    for name, axes in _REDUCED_AXES.items():
+        reduced = mean_over(ntk, *axes)
         sketch = range_sketch(reduced, analysis.sketch, generator=generator)
         frame = random_frame(reduced, _reduced_probes(ntk, reduced.in_size, analysis), generator=generator, sketch=sketch)
-        yield from _statistics(f"{name}_mean", compress(reduced, frame, block_size=analysis.block_size))
+        yield from _statistics("ntk", f"{name}_mean", compress(reduced, frame, block_size=analysis.block_size))
 
 
-def _trace_reductions(ntk: GlobalNTK, pairs: LeadingEigenpairs, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
+def _trace_reductions(ntk: NTK, pairs: LeadingEigenpairs, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
     """The partial traces, by products J w with vectors of parameter space: J's leading right singular vectors, then random ones."""
     deflated = min(analysis.sketch, ntk.factor.in_size)
     sketch = orthonormalize(ntk.factor.adjoint_matblock(pairs.vectors[:deflated]))
     frame = random_frame(ntk.factor, _reduced_probes(ntk, ntk.factor.in_size, analysis), generator=generator, sketch=sketch)
     reductions = partial_traces(ntk.factor, frame, tuple(_KEPT_AXES.values()), block_size=analysis.block_size)
     for name, partial in zip(_KEPT_AXES, reductions, strict=True):
-        yield Measurement("ntk", "trace", f"{name}_trace", partial.trace())
-        yield Measurement("ntk", "frobenius_norm", f"{name}_trace", partial.frobenius_norm())
-        yield Measurement("ntk", "effective_rank", f"{name}_trace", partial.effective_rank())
+        yield from _statistics("ntk", f"{name}_trace", partial)
 
 
-def _reduced_probes(ntk: GlobalNTK, dimension: int, analysis: Analysis) -> int:
+def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis) -> int:
     """A reduction needs fewer probes than the full operator: a quarter; all there are where ``analysis.probes`` reaches its dimension."""
     return dimension if analysis.probes >= min(dimension, ntk.in_size) else math.ceil(max(analysis.probes / 4, 2))

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from kpflow_cli.operators.base import LinearOperator
 
+_BLOCK_BYTES = 2**27
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -71,6 +73,24 @@ def random_frame(operator: LinearOperator, num_probes: int, *, generator: torch.
     if sketch is not None:
         block[:sketch_size] = sketch
     return Frame(_orthonormalize_random(block), sketch_size)
+
+
+def grow(frame: Frame, num_probes: int, *, generator: torch.Generator) -> Frame:
+    """The frame with ``num_probes`` more random vectors, or as many as there are dimensions left, orthogonal to those it has."""
+    known = frame.vectors.flatten(1)
+    count = min(num_probes, known.shape[1] - len(known))
+    drawn = torch.randn(count, known.shape[1], dtype=known.dtype, generator=generator).to(known.device)
+    # twice is enough: what rounding leaves of the known directions is removed by the second pass
+    for _ in range(2):
+        drawn = drawn.addmm(drawn @ known.T, known, alpha=-1)
+        drawn = _orthonormalize_random(drawn)
+    return Frame(torch.cat([frame.vectors, drawn.reshape(count, *frame.vectors.shape[1:])]), frame.sketch_size)
+
+
+def probe_block_size(operator: LinearOperator) -> int:
+    """Vectors to multiply at once: as many as make a block of them and its image 128 MiB, from 1 to 64."""
+    vector_bytes = (operator.in_size + operator.out_size) * torch.empty(0, dtype=operator.dtype).element_size()
+    return max(1, min(_BLOCK_BYTES // max(vector_bytes, 1), 64))
 
 
 def range_sketch(operator: LinearOperator, size: int, *, generator: torch.Generator) -> Tensor:

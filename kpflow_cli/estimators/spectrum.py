@@ -1,4 +1,4 @@
-"""Leading eigenpairs of large symmetric operators by randomized block Krylov iteration."""
+"""Leading eigenpairs and singular triplets of large operators by randomized block Krylov iteration, certified by their residuals."""
 
 from __future__ import annotations
 
@@ -8,41 +8,69 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.estimators.probes import gaussian_block
+from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
 
 
 @dataclass(frozen=True)
 class LeadingEigenpairs:
-    """Ritz pairs of F F^*, descending: every value is a lower bound of the eigenvalue of its index.
+    """Ritz pairs of a symmetric operator A, descending: every value is a lower bound of the eigenvalue of its index.
 
     Attributes:
         values: ``(count,)`` float64.
         vectors: orthonormal, ``(count, *shape)``.
-        residual: ||A q - value q|| of the first pair; some eigenvalue lies within it of the first value.
+        residuals: ||A q - value q|| of each pair, ``(count,)`` float64; some eigenvalue lies within it of the value.
     """
 
     values: Tensor
     vectors: Tensor
-    residual: float
+    residuals: Tensor
+
+
+@dataclass(frozen=True)
+class LeadingTriplets:
+    """Singular triplets A v = s u, A^* u = s v, descending: every value is a lower bound of the singular value of its index.
+
+    Attributes:
+        values: s, ``(count,)`` float64.
+        left: u, orthonormal, ``(count, *out_shape)``.
+        right: v = A^* u / s, ``(count, *in_shape)``; 0 where s is 0.
+        residuals: ||A v - s u|| / sqrt(2) of each, ``(count,)`` float64; some singular value lies within it of the value.
+    """
+
+    values: Tensor
+    left: Tensor
+    right: Tensor
+    residuals: Tensor
+
+
+def leading_singular_triplets(
+    operator: LinearOperator, count: int, *, krylov_block: int, krylov_depth: int, generator: torch.Generator, summands: int = 1
+) -> LeadingTriplets:
+    """The ``count`` leading singular triplets of any operator A, from the leading eigenpairs of A A^*; see ``leading_eigenpairs``."""
+    pairs = leading_eigenpairs(
+        GramOperator(operator), count, krylov_block=krylov_block, krylov_depth=krylov_depth, generator=generator, summands=summands
+    )
+    values = pairs.values.sqrt()
+    images = operator.adjoint_matblock(pairs.vectors)
+    scale = torch.where(values > 0, 1 / values, 0.0).to(images.dtype)
+    # A v - s u = (A A^* u - s^2 u) / s
+    residuals = torch.where(values > 0, pairs.residuals / values, 0.0) / 2**0.5
+    return LeadingTriplets(values, pairs.vectors, images * scale.reshape(-1, *(1,) * len(operator.in_shape)), residuals)
 
 
 def leading_eigenpairs(
-    operator: GramOperator,
-    count: int,
-    *,
-    krylov_block: int,
-    krylov_depth: int,
-    generator: torch.Generator,
-    summands: int = 1,
+    operator: LinearOperator, count: int, *, krylov_block: int, krylov_depth: int, generator: torch.Generator, summands: int = 1
 ) -> LeadingEigenpairs:
-    """The ``count`` leading eigenpairs of A = F F^* from the Krylov space of a Gaussian block, span(G, A G, ..., A^(depth-1) G).
+    """The ``count`` leading eigenpairs of a symmetric A from the Krylov space of a Gaussian block, span(G, A G, ..., A^(depth-1) G).
 
-    Rayleigh-Ritz on the whole space, fully reorthogonalized (Musco and Musco 2015). Costs ``krylov_block * krylov_depth`` two-sided
-    products and as many state vectors of memory. Where A is block diagonal over its leading axis, ``summands`` (the size of that axis)
+    Rayleigh-Ritz on the whole space, fully reorthogonalized (Musco and Musco 2015). Costs ``krylov_block * krylov_depth + count`` products
+    and as many state vectors of memory. Where A is block diagonal over its leading axis, ``summands`` (the size of that axis)
     lets one product serve a Krylov space of each summand. Fewer pairs come back where the spaces are smaller than ``count``.
     """
     dimension = operator.in_size // summands
-    factor = operator.factor
+    factor = operator.gram_factor
+    image_size = dimension if factor is None else factor.in_size // summands
 
     def by_summand(block: Tensor) -> Tensor:
         return block.reshape(len(block), summands, -1).transpose(0, 1)
@@ -53,16 +81,19 @@ def leading_eigenpairs(
     start = min(krylov_block, dimension)
     basis_size = min(start * krylov_depth, dimension)
     basis = torch.empty(summands, basis_size, dimension, dtype=operator.dtype, device=operator.device)
-    images = torch.empty(summands, basis_size, factor.in_size // summands, dtype=operator.dtype, device=operator.device)
+    # F^* of the basis where A = F F^*: the projection of A is then positive semi-definite; else A of it
+    images = torch.empty(summands, basis_size, image_size, dtype=operator.dtype, device=operator.device)
     rows = by_summand(gaussian_block(operator, start, generator))
     for size in range(0, basis_size, start):
         added = slice(size, min(size + start, basis_size))
         basis[:, added] = _orthonormalize_against(basis[:, :size], rows[:, : basis_size - size])
-        image = factor.adjoint_matblock(as_block(basis[:, added]))
+        block = as_block(basis[:, added])
+        image = operator.matblock(block) if factor is None else factor.adjoint_matblock(block)
         images[:, added] = by_summand(image)
         if added.stop < basis_size:
-            rows = by_summand(factor.matblock(image))
-    return _rayleigh_ritz(operator, basis, images, count)
+            rows = by_summand(image if factor is None else factor.matblock(image)).contiguous()
+    gram = (images if factor is not None else basis) @ images.mT
+    return _rayleigh_ritz(operator, basis, gram.double(), count)
 
 
 def _orthonormalize_against(basis: Tensor, rows: Tensor) -> Tensor:
@@ -85,17 +116,18 @@ def _orthonormalize_against(basis: Tensor, rows: Tensor) -> Tensor:
     return rows
 
 
-def _rayleigh_ritz(operator: GramOperator, basis: Tensor, images: Tensor, count: int) -> LeadingEigenpairs:
-    """Ritz pairs from bases ``(S, m, N)`` and their images F^* ``(S, m, p)``, the leading ones of all summands together."""
-    gram = (images @ images.mT).double()
+def _rayleigh_ritz(operator: LinearOperator, basis: Tensor, gram: Tensor, count: int) -> LeadingEigenpairs:
+    """Ritz pairs from bases ``(S, m, N)`` and the projections of A onto them ``(S, m, m)``, the leading ones of all summands together."""
     ritz_values, rotations = torch.linalg.eigh((gram + gram.mT) / 2)
     values, order = ritz_values.flatten().sort(descending=True, stable=True)
-    values, order = values[:count].clamp_min(0), order[:count]
+    values, order = values[:count], order[:count]
+    if operator.gram_factor is not None:
+        values = values.clamp_min(0)
     vectors = basis.new_zeros(len(order), *basis.shape[::2])
     for summand in range(len(basis)):
         rank = (order // len(gram[0]) == summand).nonzero().squeeze(1)
         rotation = rotations[summand][:, order[rank] % len(gram[0])].to(basis.dtype)
         vectors[rank, summand] = rotation.T @ basis[summand]
     vectors = vectors.reshape(-1, *operator.in_shape)
-    residual = (operator.matblock(vectors[:1]) - values[0].item() * vectors[:1]).double().norm().item()
-    return LeadingEigenpairs(values, vectors, residual)
+    differences = operator.matblock(vectors).flatten(1).double() - values.unsqueeze(1) * vectors.flatten(1).double()
+    return LeadingEigenpairs(values, vectors, differences.norm(dim=1))

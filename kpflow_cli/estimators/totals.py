@@ -1,10 +1,9 @@
-"""Totals over a whole orthonormal basis, estimated from a frame, with leave-one-probe-out replicates for their errors.
+"""Totals over a whole orthonormal basis, estimated from a frame, with replicates that leave out probes for their errors.
 
 A trace is a sum over the vectors of any orthonormal basis, a squared Frobenius norm or inner product is a sum over the pairs of them. A
 frame is a random part of such a basis (all of its sketch, ``num_probes`` of the rest), so sampling theory gives unbiased totals: each probe
 stands for D'/k vectors and each pair of different probes for D'(D'-1)/(k(k-1)) pairs, D' the dimension of the sketch's complement. A frame
-that is the whole basis gives the exact value. Standard errors are the jackknife's over the k probes, with the factor 1 - k/D' of sampling
-without replacement.
+that is the whole basis gives the exact value. Standard errors are the jackknife's over the k probes, corrected for its bias.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
@@ -46,7 +46,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Total:
-    """A statistic of the whole basis: its value, and its values with each probe left out in turn, ``(k,)`` float64."""
+    """A statistic of the whole basis: its value, and its replicates, the values that fewer probes give.
+
+    ``replicates[i, j]`` leaves out probes i and j, ``replicates[i, i]`` probe i alone; ``(k, k)`` float64.
+    """
 
     value: float
     replicates: Tensor
@@ -68,14 +71,32 @@ class Total:
         return Total(math.sqrt(self.value), self.replicates.sqrt(), self.sampling)
 
     def estimate(self, *, lower: float = 0.0, upper: float = math.inf) -> Estimate:
-        """The value with its jackknife standard error, moved to the nearest end of [lower, upper] if it lies outside; NaN stays NaN."""
+        """The value with its standard error, moved to the nearest end of [lower, upper] if it lies outside; NaN stays NaN."""
         value = self.value if math.isnan(self.value) else min(max(self.value, lower), upper)
         if self.sampling.exhaustive:
             return Estimate(value)
-        probes = self.sampling.num_probes
-        spread = ((self.replicates - self.replicates.mean()) ** 2).sum().item() * (probes - 1) / probes
-        error = math.sqrt(spread * (1 - probes / self.sampling.complement_size))
-        return Estimate(value, error, probes, "jackknife over probes")
+        return Estimate(value, math.sqrt(self.variance()), self.sampling.num_probes, "jackknife over probes")
+
+    def variance(self) -> float:
+        """Variance of the value under sampling without replacement; NaN for a single probe.
+
+        The delete-one jackknife (k-1)/k sum_i (S_i - mean)^2 is right for the part of the statistic that is linear in the probes; the part
+        in pairs of them, of which Q_ij = k S - (k-1)(S_i + S_j) + (k-2) S_ij is the contrast, it counts about twice. Both parts are
+        estimated apart (the correction of Efron and Stein 1981), each with its own factor for a finite basis: unbiased for every sum of
+        vector and pair totals, but for the linear part being kept from falling below zero. Fewer than 4 probes show no Q: the jackknife
+        alone, too wide rather than too narrow.
+        """
+        probes, size = self.sampling.num_probes, self.sampling.complement_size
+        singles = self.replicates.diagonal()
+        jackknife = (singles - singles.mean()).square().sum().item() * (probes - 1) / probes
+        if probes < 4:
+            return jackknife * (1 - probes / size)
+        first, second = torch.triu_indices(probes, probes, 1, device=singles.device)
+        contrasts = probes * self.value - (probes - 1) * (singles[first] + singles[second]) + (probes - 2) * self.replicates[first, second]
+        pair_variance = (contrasts - contrasts.mean()).square().sum().item() * (probes - 3) / (2 * probes)
+        linear = jackknife - pair_variance * 4 / (probes * (probes - 2)) * (size - probes) / (size - 2)
+        pairs = pair_variance * 2 / (probes * (probes - 1)) * (size - probes) * (size - probes - 1) / ((size - 1) * (size - 2))
+        return max(linear, 0.0) * (1 - probes / size) + pairs
 
 
 def vector_total(contributions: Tensor, sampling: Sampling) -> Total:
@@ -84,9 +105,13 @@ def vector_total(contributions: Tensor, sampling: Sampling) -> Total:
     probes = sampling.num_probes
     known = contributions[: sampling.sketch_size].sum()
     drawn = contributions[sampling.sketch_size :]
-    value = known + sampling.vector_weight(probes) * drawn.sum()
-    replicates = known + sampling.vector_weight(probes - 1) * (drawn.sum() - drawn)
-    return Total(value.item(), replicates, sampling)
+
+    def total(drawn_sum: Tensor, count: int) -> Tensor:
+        return known + sampling.vector_weight(count) * drawn_sum
+
+    replicates = total(drawn.sum() - drawn - drawn.unsqueeze(1), probes - 2)
+    replicates.diagonal().copy_(total(drawn.sum() - drawn, probes - 1))
+    return Total(total(drawn.sum(), probes).item(), replicates, sampling)
 
 
 def pair_total(contributions: Tensor, sampling: Sampling) -> Total:
@@ -94,15 +119,15 @@ def pair_total(contributions: Tensor, sampling: Sampling) -> Total:
     contributions = contributions.double()
     probes, size = sampling.num_probes, sampling.sketch_size
     known = contributions[:size, :size].sum()
-    mixed = 2 * contributions[:size, size:].sum(0)
     drawn = contributions[size:, size:]
-    diagonal = drawn.diagonal()
-    partners = drawn.sum(1) - diagonal
+    singles = 2 * contributions[:size, size:].sum(0) + drawn.diagonal()
+    partners = drawn.sum(1) - drawn.diagonal()
 
-    def total(mixed_sum: Tensor, diagonal_sum: Tensor, pair_sum: Tensor, count: int) -> Tensor:
-        single, pair = sampling.vector_weight(count), sampling.pair_weight(count)
-        return known + single * (mixed_sum + diagonal_sum) + pair * pair_sum
+    def total(single_sum: Tensor, pair_sum: Tensor, count: int) -> Tensor:
+        return known + sampling.vector_weight(count) * single_sum + sampling.pair_weight(count) * pair_sum
 
-    value = total(mixed.sum(), diagonal.sum(), partners.sum(), probes)
-    replicates = total(mixed.sum() - mixed, diagonal.sum() - diagonal, partners.sum() - 2 * partners, probes - 1)
-    return Total(value.item(), replicates, sampling)
+    single_sum, pair_sum = singles.sum(), partners.sum()
+    both = partners + partners.unsqueeze(1) - drawn
+    replicates = total(single_sum - singles - singles.unsqueeze(1), pair_sum - 2 * both, probes - 2)
+    replicates.diagonal().copy_(total(single_sum - singles, pair_sum - 2 * partners, probes - 1))
+    return Total(total(single_sum, pair_sum, probes).item(), replicates, sampling)

@@ -8,15 +8,7 @@ import torch
 from oracles import normal, rotation, seeded, spectrum
 from torch import Tensor
 
-from kpflow_cli.estimators.compression import (
-    Compression,
-    compress,
-    cosine_alignment,
-    effective_rank,
-    frobenius_norm,
-    trace,
-    trace_fraction,
-)
+from kpflow_cli.estimators.compression import Compression, compress
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.operators import DenseOperator, GramOperator
 
@@ -63,15 +55,16 @@ def test_every_quantity_is_exact_once_the_frame_fills_the_space(name: str, num_p
     values, dense = spectrum(name, SIZE), matrix.dense
     cosine = (dense * other.dense).sum() / (dense.norm() * other.dense.norm())
     cases = [
-        (trace(compression), values.sum()),
-        (frobenius_norm(compression), values.norm()),
-        (effective_rank(compression), values.sum() ** 2 / values.square().sum()),
-        (cosine_alignment(compression, other_compression), cosine),
-        (cosine_alignment(compression, compression), torch.ones(())),
+        (compression.trace(), values.sum()),
+        (compression.frobenius_norm(), values.norm()),
+        (compression.effective_rank(), values.sum() ** 2 / values.square().sum()),
+        (compression.alignment(other_compression), cosine),
+        (compression.alignment(compression), torch.ones(())),
     ]
     sketch = sketch_of(sketch_size)
-    for index, direction in enumerate([] if sketch is None else sketch[:3].flatten(1)):
-        cases.append((trace_fraction(compression, index), direction @ dense @ direction / values.sum()))
+    for direction in [] if sketch is None else sketch[:3].flatten(1):
+        quotient = direction @ dense @ direction
+        cases.append((compression.trace_share(quotient.item()), quotient / values.sum()))
     for estimate, exact in cases:
         assert estimate.value == pytest.approx(exact.item(), rel=1e-11)
         assert (estimate.standard_error, estimate.num_probes, estimate.method) == (0.0, 0, "exact")
@@ -81,12 +74,12 @@ def test_every_quantity_is_exact_once_the_frame_fills_the_space(name: str, num_p
 def test_zero_operator(num_probes: int) -> None:
     zero, other = Matrix(torch.zeros(SIZE, SIZE).double()), Matrix.of("flat")
     compression = compression_of(zero, num_probes, sketch_size=2)
-    assert (trace(compression).value, trace(compression).standard_error) == (0.0, 0.0)
-    assert (frobenius_norm(compression).value, frobenius_norm(compression).standard_error) == (0.0, 0.0)
+    assert (compression.trace().value, compression.trace().standard_error) == (0.0, 0.0)
+    assert (compression.frobenius_norm().value, compression.frobenius_norm().standard_error) == (0.0, 0.0)
     # 0 / 0
-    assert math.isnan(effective_rank(compression).value)
-    assert math.isnan(trace_fraction(compression, 0).value)
-    assert math.isnan(cosine_alignment(compression, compression_of(other, num_probes, sketch_size=2)).value)
+    assert math.isnan(compression.effective_rank().value)
+    assert math.isnan(compression.trace_share(0.0).value)
+    assert math.isnan(compression.alignment(compression_of(other, num_probes, sketch_size=2)).value)
 
 
 @pytest.mark.parametrize("sketch_size", [0, 3])
@@ -97,12 +90,12 @@ def test_ranges_are_never_left(name: str, num_probes: int, sketch_size: int) -> 
     for seed in range(100):
         first = compression_of(matrix, num_probes, sketch_size=sketch_size, seed=seed)
         second = compression_of(other, num_probes, sketch_size=sketch_size, seed=seed)
-        assert 1.0 <= effective_rank(first).value <= SIZE
-        assert 0.0 <= cosine_alignment(first, second).value <= 1.0
-        assert cosine_alignment(first, first).value == pytest.approx(1.0, abs=1e-12)
-        assert frobenius_norm(first).value > 0
+        assert 1.0 <= first.effective_rank().value <= SIZE
+        assert 0.0 <= first.alignment(second).value <= 1.0
+        assert first.alignment(first).value == pytest.approx(1.0, abs=1e-12)
+        assert first.frobenius_norm().value > 0
         if sketch_size:
-            assert 0.0 <= trace_fraction(first, 1).value <= 1.0
+            assert 0.0 <= first.trace_share(first.gram[1, 1].item()).value <= 1.0
 
 
 @pytest.mark.parametrize("sketch_size", [0, 5])
@@ -113,8 +106,8 @@ def test_trace_and_squared_norm_are_unbiased(name: str, sketch_size: int) -> Non
     traces, squares = torch.empty(2, seeds, dtype=torch.float64)
     for seed in range(seeds):
         compression = compression_of(matrix, 6, sketch_size=sketch_size, seed=seed)
-        traces[seed] = trace(compression).value
-        squares[seed] = frobenius_norm(compression).value ** 2
+        traces[seed] = compression.trace().value
+        squares[seed] = compression.frobenius_norm().value ** 2
     for estimates, exact in ((traces, matrix.dense.trace()), (squares, matrix.dense.square().sum())):
         deviation = (estimates.mean() - exact).abs().item()
         assert deviation < 4.5 * estimates.std().item() / seeds**0.5
@@ -123,8 +116,8 @@ def test_trace_and_squared_norm_are_unbiased(name: str, sketch_size: int) -> Non
 
 def test_flat_spectrum_is_exact_from_any_two_probes() -> None:
     compression = compression_of(Matrix.of("flat"), 2)
-    assert trace(compression).value == pytest.approx(2.5 * SIZE, rel=1e-12)
-    assert effective_rank(compression).value == pytest.approx(SIZE, rel=1e-12)
+    assert compression.trace().value == pytest.approx(2.5 * SIZE, rel=1e-12)
+    assert compression.effective_rank().value == pytest.approx(SIZE, rel=1e-12)
 
 
 def test_gram_and_plain_operators_compress_alike() -> None:
@@ -139,8 +132,8 @@ def test_gram_and_plain_operators_compress_alike() -> None:
 @pytest.mark.parametrize("block_size", [1, 4, 1000])
 def test_block_size_changes_no_estimate(block_size: int) -> None:
     matrix = Matrix.of("power_law")
-    first = effective_rank(compression_of(matrix, 9, sketch_size=3, block_size=7))
-    second = effective_rank(compression_of(matrix, 9, sketch_size=3, block_size=block_size))
+    first = compression_of(matrix, 9, sketch_size=3, block_size=7).effective_rank()
+    second = compression_of(matrix, 9, sketch_size=3, block_size=block_size).effective_rank()
     assert second.value == pytest.approx(first.value, rel=1e-12)
     assert second.standard_error == pytest.approx(first.standard_error, rel=1e-9)
     assert second.num_probes == 9
@@ -153,4 +146,4 @@ def test_dimension_counts_sketch_and_complement() -> None:
 def test_alignment_refuses_different_frames() -> None:
     first, second = (compression_of(Matrix.of("flat"), num_probes) for num_probes in (4, 5))
     with pytest.raises(ValueError, match=r"num_probes=4.*num_probes=5"):
-        cosine_alignment(first, second)
+        first.alignment(second)

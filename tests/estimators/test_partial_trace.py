@@ -8,7 +8,8 @@ import torch
 from oracles import DenseOracle, build_model, normal, relative_error, rotation, seeded, spectrum
 from torch import Tensor
 
-from kpflow_cli.estimators.partial_trace import PartialTrace, _pair_products, partial_traces
+from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.partial_trace import _pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.operators import DenseOperator, GlobalNTK
 
@@ -25,7 +26,7 @@ def dense_partial_trace(gram: Tensor, shape: tuple[int, ...], kept: tuple[int, .
     return torch.einsum(f"{rows}{columns}->{out}", gram.reshape(*shape, *shape)).reshape(size, size)
 
 
-def assert_statistics(partial: PartialTrace, dense: Tensor) -> None:
+def assert_statistics(partial: PairStatistics, dense: Tensor) -> None:
     """Exact trace, norm and effective rank of the dense matrix, and no error."""
     effective_rank = dense.trace() ** 2 / dense.square().sum()
     cases = [(partial.trace(), dense.trace()), (partial.frobenius_norm(), dense.norm())]

@@ -1,0 +1,204 @@
+"""Trace, Frobenius norm, effective rank and alignment of an operator, as many probes as an error asks for.
+
+Each function takes an operator and returns an ``Estimate``. An operator whose spectrum is known in closed form gives exact values, one with
+as few dimensions as probes does too. ``generator`` is the source of all draws, None a fresh one of seed 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.estimators.compression import Compression, compression_of, images
+from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.partial_trace import partial_trace_of
+from kpflow_cli.estimators.probes import Frame, grow, probe_block_size, range_sketch
+from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.operators.gram import GramOperator
+from kpflow_cli.operators.reductions import PartialTrace
+
+PROBES, MOST_PROBES = 40, 640
+# vectors near the leading eigenspace that every estimate counts exactly: they carry most of the variance of a plain one
+_SKETCH = 8
+
+
+class Sampler:
+    """Probes shared by operators on one space, with the operators' images of them; more can be added, nothing is computed twice.
+
+    ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading eigenvectors.
+    """
+
+    def __init__(self, *operators: LinearOperator, generator: torch.Generator | None = None, sketch: Tensor | None = None) -> None:
+        first = operators[0]
+        for operator in operators:
+            if operator.in_shape != operator.out_shape:
+                raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: no operator on one space")
+            if operator.in_shape != first.in_shape:
+                raise ValueError(f"{first} is on {first.in_shape}, {operator} on {operator.in_shape}: no common probes")
+        self._operators = operators
+        self._generator = generator or torch.Generator().manual_seed(0)
+        vectors = sketch if sketch is not None else torch.empty(0, *first.in_shape, dtype=first.dtype, device=first.device)
+        self.frame = Frame(vectors, len(vectors))
+        self._images = [images(operator, vectors) if len(vectors) else None for operator in operators]
+
+    def add(self, probes: int) -> None:
+        """Draw more probes, or as many as there are dimensions left, and multiply them."""
+        known = len(self.frame.vectors)
+        self.frame = grow(self.frame, probes, generator=self._generator)
+        added = self.frame.vectors[known:]
+        for index, operator in enumerate(self._operators):
+            before, new = self._images[index], images(operator, added)
+            self._images[index] = new if before is None else torch.cat([before, new])
+
+    def compressions(self) -> tuple[Compression, ...]:
+        """The operators compressed onto all vectors so far."""
+        pairs = zip(self._operators, self._images, strict=True)
+        return tuple(compression_of(operator, self.frame, found) for operator, found in pairs if found is not None)
+
+
+class _PartialTraceSampler:
+    """The same for the partial trace of J J^*: probes of J's domain."""
+
+    def __init__(self, partial: PartialTrace, factor: LinearOperator, generator: torch.Generator) -> None:
+        self._partial, self._factor, self._generator = partial, factor, generator
+        sketch = range_sketch(GramOperator(factor).companion, _SKETCH, generator=generator)
+        self.frame = Frame(sketch, len(sketch))
+        self._images = factor.matblock(sketch)
+
+    def add(self, probes: int) -> None:
+        known = len(self.frame.vectors)
+        self.frame = grow(self.frame, probes, generator=self._generator)
+        parts = self.frame.vectors[known:].split(probe_block_size(self._factor))
+        self._images = torch.cat([self._images, *(self._factor.matblock(part) for part in parts)])
+
+    def statistics(self) -> PairStatistics:
+        return partial_trace_of(self._images, self._partial.kept, self.frame)
+
+
+def trace(
+    operator: LinearOperator,
+    num_probes: int = PROBES,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+    most_probes: int = MOST_PROBES,
+) -> Estimate:
+    """tr A of a symmetric positive semi-definite operator; with a ``tolerance`` probes are added until the standard error is at most that
+    share of the value, up to ``most_probes``."""
+    eigenvalues = operator.eigenvalues()
+    if eigenvalues is not None:
+        return Estimate(eigenvalues.sum().item())
+    return _estimate(operator, PairStatistics.trace, num_probes, generator, tolerance, most_probes)
+
+
+def frobenius_norm(
+    operator: LinearOperator,
+    num_probes: int = PROBES,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+    most_probes: int = MOST_PROBES,
+) -> Estimate:
+    """||A||_F of a symmetric positive semi-definite operator; ``tolerance`` as for ``trace``."""
+    norm = operator.frobenius_norm()
+    if norm is not None:
+        return Estimate(norm)
+    return _estimate(operator, PairStatistics.frobenius_norm, num_probes, generator, tolerance, most_probes)
+
+
+def effective_rank(
+    operator: LinearOperator,
+    num_probes: int = PROBES,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+    most_probes: int = MOST_PROBES,
+) -> Estimate:
+    """Participation ratio tr(A)^2 / ||A||_F^2 of a symmetric positive semi-definite operator; ``tolerance`` as for ``trace``.
+
+    Of a partial trace of J J^*, such as ``trace_over(ntk, "unit")``, it costs forward products J w only.
+    """
+    eigenvalues = operator.eigenvalues()
+    if eigenvalues is not None:
+        return Estimate((eigenvalues.sum().square() / eigenvalues.square().sum()).item())
+    return _estimate(operator, PairStatistics.effective_rank, num_probes, generator, tolerance, most_probes)
+
+
+def cosine_alignment(
+    first: LinearOperator,
+    second: LinearOperator,
+    num_probes: int = PROBES,
+    *,
+    generator: torch.Generator | None = None,
+    tolerance: float | None = None,
+    most_probes: int = MOST_PROBES,
+) -> Estimate:
+    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space, within [0, 1]."""
+    generator = generator or torch.Generator().manual_seed(0)
+    sampler = Sampler(first, second, generator=generator, sketch=range_sketch(first, _SKETCH, generator=generator))
+
+    def found() -> Estimate:
+        one, other = sampler.compressions()
+        return one.alignment(other)
+
+    return until(tolerance, found, sampler.add, num_probes, most_probes)
+
+
+def rayleigh_quotient(operator: LinearOperator, vector: Tensor) -> Estimate:
+    """<q, A q> / <q, q>, exact."""
+    image = images(operator, vector.unsqueeze(0))[0].double()
+    flat = vector.flatten().double()
+    quadratic = image.square().sum() if operator.gram_factor is not None else flat @ image
+    return Estimate((quadratic / flat.square().sum()).item())
+
+
+def until(
+    tolerance: float | None, found: Callable[[], Estimate], add: Callable[[int], None], num_probes: int, most_probes: int
+) -> Estimate:
+    """The estimate from ``num_probes``, then from more until its relative standard error is at most ``tolerance``.
+
+    The number is raised by what the error so far says is missing, to at most twice as many at a time. An estimate that stops at
+    ``most_probes`` above the tolerance says so in its method. Raises ValueError for a tolerance that is not positive.
+    """
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0, got {tolerance}")
+    probes = num_probes
+    add(probes)
+    estimate = found()
+    while tolerance is not None and not estimate.relative_error <= tolerance:
+        missing = probes * ((estimate.relative_error / tolerance) ** 2 - 1) if math.isfinite(estimate.relative_error) else probes
+        more = min(max(math.ceil(missing), 4), probes, most_probes - probes)
+        if more <= 0:
+            reached = f"{estimate.method}; {tolerance:.2%} not met at the limit of {most_probes} probes"
+            return replace(estimate, method=reached)
+        add(more)
+        probes += more
+        estimate = found()
+    return estimate
+
+
+def _estimate(
+    operator: LinearOperator,
+    statistic: Callable[[PairStatistics], Estimate],
+    num_probes: int,
+    generator: torch.Generator | None,
+    tolerance: float | None,
+    most_probes: int,
+) -> Estimate:
+    generator = generator or torch.Generator().manual_seed(0)
+    factor = operator.operator.gram_factor if isinstance(operator, PartialTrace) else None
+    if isinstance(operator, PartialTrace) and factor is not None:
+        partial = _PartialTraceSampler(operator, factor, generator)
+        return until(tolerance, lambda: statistic(partial.statistics()), partial.add, num_probes, most_probes)
+    sampler = Sampler(operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator))
+    return until(tolerance, lambda: statistic(sampler.compressions()[0]), sampler.add, num_probes, most_probes)
+
+
+def worst(estimates: Sequence[Estimate]) -> Estimate:
+    """The one of the largest relative standard error."""
+    return max(estimates, key=lambda estimate: estimate.relative_error)

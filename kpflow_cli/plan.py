@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.measurements import Analysis
-from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.models.sites import Model
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Task
 from kpflow_cli.training import Evaluation, Trainer, build_optimizer, geometric_schedule
@@ -27,8 +27,8 @@ class Plan:
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed)
         self.task: Task = _construct(Task, "task", config.task)
-        self.model: RecurrentModel = _construct(
-            RecurrentModel,
+        self.model: Model = _construct(
+            Model,
             "model",
             config.model,
             input_size=self.task.input_size,
@@ -50,8 +50,8 @@ class Plan:
 
     @property
     def target_directions(self) -> Tensor:
-        """The target modes carried back through the readout as it is now, ``(k, B, T, n)``."""
-        return self.evaluation.modes.state_directions(self.model.readout.weight)
+        """The target modes carried back from the outputs to the state of the model as it is now, ``(k, B, T, n)``."""
+        return self.evaluation.target_directions(self.model)
 
 
 def _construct(kind: type, group: str, node: DictConfig, **keywords: Any) -> Any:

@@ -7,12 +7,14 @@ draws what an undisturbed one would have drawn.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-Purpose = Literal["initialization", "batch", "probes"]
+Purpose = Literal["initialization", "batch", "dropout", "probes"]
 
 
 @dataclass(frozen=True)
@@ -23,5 +25,15 @@ class Randomness:
 
     def generator(self, purpose: Purpose, step: int = 0) -> torch.Generator:
         """A fresh CPU generator, the same for the same seed, purpose and step."""
+        return torch.Generator().manual_seed(self._seed(purpose, step))
+
+    @contextmanager
+    def global_generator(self, purpose: Purpose, step: int = 0) -> Iterator[None]:
+        """For code that can only draw from torch's global generators: they are seeded alike, and afterwards what they were before."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(self._seed(purpose, step))
+            yield
+
+    def _seed(self, purpose: Purpose, step: int) -> int:
         digest = hashlib.sha256(f"{self.seed}/{purpose}/{step}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+        return int.from_bytes(digest[:8], "little")

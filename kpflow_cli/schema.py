@@ -36,11 +36,29 @@ class MemoryProTask:
 
 
 @dataclass
-class RecurrentModel:
+class Model:
     """What all models have in common."""
 
     _target_: str = key("class of the model")
     units: int = key("hidden units n", at_least=1)
+
+
+@dataclass
+class CustomModel(Model):
+    """``model=custom`` and the networks that come with it."""
+
+    target: str = key("class of the network, of your own: built by keywords input_size, output_size, units, returns (output, state)")
+    kwargs: dict[str, Any] = key(  # noqa: RUF009
+        "further keywords of that class; one is added by +model.kwargs.<name>=<value>"
+    )
+    state: str | None = key("submodule whose output is the state; null where forward returns (output, state)")
+    others: str = key("trained parameters outside of linear maps", choices=("refuse", "autograd"))
+
+
+@dataclass
+class RecurrentModel(Model):
+    """What the recurrent models have in common."""
+
     gain: float = key("factor g on the initial recurrent weights", at_least=0)
     initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
 
@@ -83,7 +101,9 @@ class Analysis:
     krylov_depth: int = key("products of that iteration", at_least=1)
     propagator_krylov_block: int = key("start vectors a trial of the iteration for P", at_least=1)
     propagator_krylov_depth: int = key("products of that iteration", at_least=1)
-    block_size: int = key("vectors multiplied at once: bounds the memory, does not change the numbers beyond rounding", at_least=1)
+    block_size: int | None = key(
+        "vectors multiplied at once; null chooses by memory; does not change the numbers beyond rounding", at_least=1
+    )
 
 
 @dataclass
@@ -104,6 +124,7 @@ SCHEMAS: dict[str, type] = {
     "kpflow_cli.models.gru.GRU": TorchModel,
     "kpflow_cli.models.rnn.ContinuousTimeRNN": ContinuousTimeRNNModel,
     "kpflow_cli.models.rnn.VanillaRNN": TorchModel,
+    "kpflow_cli.models.custom.CustomModel": CustomModel,
 }
 GROUPS = ("task", "model", "training", "analysis")
 RUNTIME_KEYS = ("save_interval", "run_dir")
@@ -137,7 +158,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def documented_keys() -> Iterator[tuple[str, str]]:
     """Each key with its meaning and valid values, in the order of the help page."""
-    models = {declared.name: declared for schema in (TorchModel, ContinuousTimeRNNModel) for declared in fields(schema)}
+    models = {declared.name: declared for schema in (TorchModel, ContinuousTimeRNNModel, CustomModel) for declared in fields(schema)}
     groups = (("", fields(Run)), ("task.", fields(MemoryProTask)), ("model.", models.values()))
     for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
         for declared in declarations:

@@ -65,15 +65,9 @@ class TargetModes:
         projected = torch.einsum("kbt,bto,ko->k", self.trial_time, outputs.double().cpu(), self.channels)
         return [float(fraction) for fraction in projected / self.strengths]
 
-    def state_directions(self, readout_weight: Tensor) -> Tensor:
-        """q_i = u_i (x) (W_out^T w_i), the modes carried back through the readout ``(n_out, n)``: unit vectors ``(k, B, T, n)``.
-
-        Modes that the readout does not see at all are left out.
-        """
-        carried = self.channels @ readout_weight.detach().double().cpu()
-        lengths = carried.norm(dim=1, keepdim=True)
-        seen = lengths.squeeze(1) > 0
-        return torch.einsum("kbt,kn->kbtn", self.trial_time[seen], (carried / lengths)[seen])
+    def in_outputs(self) -> Tensor:
+        """u_i w_i^T, ``(k, B, T, n_out)``."""
+        return torch.einsum("kbt,ko->kbto", self.trial_time, self.channels)
 
 
 def target_modes(targets: Tensor) -> TargetModes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from kpflow_cli.errors import FailedRunError
-from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.models.sites import Model
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
@@ -32,17 +33,42 @@ class Evaluation:
         self._task = task
 
     @torch.no_grad()
-    def outputs(self, model: RecurrentModel) -> Tensor:
-        """Outputs ``(B, T, n_out)``."""
-        return model(self.batch.inputs)[0]
+    def outputs(self, model: Model) -> Tensor:
+        """Outputs ``(B, T, n_out)`` in evaluation mode."""
+        with _evaluating(model):
+            return model(self.batch.inputs)[0]
 
-    def scores(self, model: RecurrentModel) -> dict[str, float]:
+    def target_directions(self, model: Model) -> Tensor:
+        """q_i, the target modes u_i w_i^T carried back from the outputs to the state by the adjoint of d outputs / d state: unit vectors
+        ``(k, B, T, n)``. For a linear readout q_i = u_i (x) (W_out^T w_i). Modes that the readout does not see at all are left out."""
+        with torch.enable_grad(), _evaluating(model):
+            outputs, states = model(self.batch.inputs)
+            modes = self.modes.in_outputs().to(outputs.device, outputs.dtype)
+            carried = [
+                torch.autograd.grad(outputs, states, mode, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+                for mode in modes
+            ]
+        directions = torch.stack(carried).double()
+        lengths = directions.flatten(1).norm(dim=1)
+        seen = lengths > 0
+        return directions[seen] / lengths[seen].reshape(-1, 1, 1, 1)
+
+    def scores(self, model: Model) -> dict[str, float]:
         """Columns ``evaluation_loss``, ``accuracy``, ``learned_fraction_1``, ..."""
         outputs = self.outputs(model)
         loss = nn.functional.mse_loss(outputs, self.batch.targets).item()
         accuracy = self._task.accuracy(outputs, self.batch.targets)
         fractions = {f"learned_fraction_{i}": value for i, value in enumerate(self.modes.learned_fractions(outputs), start=1)}
         return {"evaluation_loss": loss, "accuracy": accuracy, **fractions}
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 @dataclass
@@ -53,7 +79,7 @@ class Trainer:
         step: gradient steps taken so far.
     """
 
-    model: RecurrentModel
+    model: Model
     optimizer: torch.optim.Optimizer
     task: Task
     randomness: Randomness
@@ -69,7 +95,9 @@ class Trainer:
         first = next(self.model.parameters())
         while True:
             batch = self.task.training_batch(self.batch_size, self.randomness.generator("batch", self.step)).to(first.dtype, first.device)
-            loss = nn.functional.mse_loss(self.model(batch.inputs)[0], batch.targets)
+            # dropout, where a network has it, draws from torch's global generator
+            with self.randomness.global_generator("dropout", self.step):
+                loss = nn.functional.mse_loss(self.model(batch.inputs)[0], batch.targets)
             value = loss.item()
             if not math.isfinite(value):
                 rate = self.optimizer.param_groups[0]["lr"]

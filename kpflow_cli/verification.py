@@ -13,9 +13,17 @@ from tqdm import tqdm
 
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.measurements import measure
-from kpflow_cli.models.sites import RecurrentModel, previous_states
-from kpflow_cli.operators import GlobalNTK
-from kpflow_cli.operators.dense import dense_global_ntk, dense_inverse_propagator, dense_parameter_operator
+from kpflow_cli.models.sites import Linearization, Model, RecurrentModel, previous_states
+from kpflow_cli.models.tracing import ModuleTrajectory, trace
+from kpflow_cli.operators import GlobalNTK, KroneckerCore, ModuleNTK, Propagator, global_ntk
+from kpflow_cli.operators.dense import (
+    dense_global_ntk,
+    dense_gram,
+    dense_inverse_propagator,
+    dense_parameter_operator,
+    dense_site_parameter_operator,
+    dense_site_propagator,
+)
 from kpflow_cli.plan import Plan
 
 TOLERANCE = 1e-10
@@ -66,48 +74,67 @@ def verify(config: DictConfig) -> None:
 def comparisons(plan: Plan) -> Iterator[Comparison]:
     """Everything there is to compare."""
     inputs = plan.evaluation.batch.inputs
-    linearization = plan.model.linearize(inputs)
-    ntk = GlobalNTK(linearization)
-    exact = _dense_operators(plan.model, inputs)
+    trajectory = plan.model.linearize(inputs)
+    ntk = global_ntk(trajectory)
+    exact = _dense_operators(plan.model, inputs, trajectory)
     propagator, parameter_operator = ntk.propagator, ntk.parameter_operator
     yield Comparison("P", exact["p"], propagator.dense())
-    yield Comparison("P^*", exact["p"].T, propagator.adjoint().dense())
-    yield Comparison("P^{-1}", exact["p_inverse"], propagator.inverse().dense())
-    yield Comparison("(P^{-1})^*", exact["p_inverse"].T, propagator.inverse().adjoint().dense())
+    yield Comparison("P^*", exact["p"].T, propagator.adjoint.dense())
+    if isinstance(propagator, Propagator):
+        yield Comparison("P^{-1}", exact["p_inverse"], propagator.inverse.dense())
+        yield Comparison("(P^{-1})^*", exact["p_inverse"].T, propagator.inverse.adjoint.dense())
     yield Comparison("K", exact["k"], parameter_operator.dense())
     yield Comparison("V V^T (x) I", exact["core"], ntk.core.dense())
     yield Comparison("NTK_S as J J^*", exact["ntk"], ntk.dense())
-    yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint()).dense())
+    yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint).dense())
+    if isinstance(trajectory, ModuleTrajectory):
+        yield _on_all_site_outputs(plan.model, inputs)
+    yield from _measured_comparisons(plan, trajectory, ntk, exact)
 
-    size = ntk.in_size
+
+def _on_all_site_outputs(model: Model, inputs: Tensor) -> Comparison:
+    """NTK_S where the state is every site's output, against the outputs differentiated with respect to the parameters themselves."""
+    trajectory = trace(model, inputs)
+    with torch.enable_grad():
+        outputs = trajectory.perturbed_state([inputs.new_zeros(call.shape) for call in trajectory.calls])
+    return Comparison("NTK_S of all site outputs", dense_gram(model, outputs), ModuleNTK(trajectory).dense())
+
+
+def _measured_comparisons(
+    plan: Plan, trajectory: Linearization | ModuleTrajectory, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor]
+) -> Iterator[Comparison]:
+    """The rows of measurements.csv and spectra.csv, with as many probes as there are dimensions."""
+    size = max(ntk.in_size, ntk.propagator.in_size)
     everything = replace(plan.analysis, probes=size, krylov_block=size, propagator_krylov_block=size)
-    directions = plan.target_directions
-    measured = measure(linearization, directions, everything, torch.Generator().manual_seed(plan.config.seed))
+    inputs, directions = plan.evaluation.batch.inputs, plan.target_directions
+    measured = measure(trajectory, directions, everything, torch.Generator().manual_seed(plan.config.seed))
     for spectrum in measured.spectra:
         values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
         shares = values if spectrum.operator in ("ntk", "k") else values.square()
         yield Comparison(f"{spectrum.operator} spectrum", values[: len(spectrum.values)], spectrum.values)
         cumulative = (shares.cumsum(0) / shares.sum())[: len(spectrum.values)]
         yield Comparison(f"{spectrum.operator} cumulative", cumulative, spectrum.cumulative)
-    statistics = dict(_dense_statistics(exact, directions, linearization.shape))
+    statistics = dict(_dense_statistics(exact, directions, (*inputs.shape[:2], ntk.in_shape[2])))
     for row in measured.measurements:
         name = f"{row.operator} {row.quantity} {row.reduction}"
         found = torch.tensor(row.estimate.value, dtype=torch.float64)
         yield Comparison(name, statistics[row.operator, row.quantity, row.reduction], found, row.quantity.startswith("target_overlap"))
 
 
-def _dense_operators(model: RecurrentModel, inputs: Tensor) -> dict[str, Tensor]:
-    inverse = dense_inverse_propagator(model, inputs)
-    variables = _site_variables(model, inputs)
-    units = len(inverse) // len(variables)
-    return {
-        "ntk": dense_global_ntk(model, inputs),
-        "k": dense_parameter_operator(model, inputs),
-        "p": torch.linalg.inv(inverse),
-        "p_inverse": inverse,
-        "v": variables,
-        "core": torch.kron(variables @ variables.T, torch.eye(units, dtype=variables.dtype, device=variables.device)),
-    }
+def _dense_operators(model: Model, inputs: Tensor, trajectory: Linearization | ModuleTrajectory) -> dict[str, Tensor]:
+    if isinstance(model, RecurrentModel):
+        inverse = dense_inverse_propagator(model, inputs)
+        factors = {"p": torch.linalg.inv(inverse), "p_inverse": inverse, "k": dense_parameter_operator(model, inputs)}
+        variables = _site_variables(model, inputs)
+    else:
+        assert isinstance(trajectory, ModuleTrajectory)
+        factors = {"p": dense_site_propagator(trajectory), "k": dense_site_parameter_operator(trajectory)}
+        core = ModuleNTK(trajectory).core
+        assert isinstance(core, KroneckerCore)
+        variables = core.site_variables
+    ntk = dense_global_ntk(model, inputs)
+    identity = torch.eye(len(ntk) // len(variables), dtype=variables.dtype, device=variables.device)
+    return {**factors, "ntk": ntk, "v": variables, "core": torch.kron(variables @ variables.T, identity)}
 
 
 @torch.no_grad()

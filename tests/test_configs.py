@@ -15,15 +15,17 @@ from kpflow_cli.schema import GROUPS, RUNTIME_KEYS, SCHEMAS, documented_keys, id
 
 ROOT = Path(__file__).parent.parent
 EVERY_CHOICE = [(group, choice) for group, described in choices().items() for choice in described]
+# what a choice cannot do without
+NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
 def test_every_choice_builds(group: str, choice: str) -> None:
-    config = small_config(f"{group}={choice}")
+    config = small_config(f"{group}={choice}", "model.units=8", *NEEDED.get(choice, ()))
     plan = Plan(config)
     outputs, states = plan.model(plan.evaluation.batch.inputs)
     assert outputs.shape == plan.evaluation.batch.targets.shape
-    assert states.shape[-1] == 7
+    assert states.shape[-1] == 8
     assert plan.trainer().optimizer.param_groups[0]["lr"] == config.training.learning_rate
 
 
@@ -33,7 +35,11 @@ def test_verify_configuration_builds() -> None:
 
 
 def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
-    targets = {small_config(f"{group}={choice}")[group]._target_ for group, choice in EVERY_CHOICE if group in ("task", "model")}
+    targets = {
+        small_config(f"{group}={choice}", *NEEDED.get(choice, ()))[group]._target_
+        for group, choice in EVERY_CHOICE
+        if group in ("task", "model")
+    }
     assert targets == set(SCHEMAS)
     folders = {entry.name for entry in (ROOT / "configs").iterdir() if entry.is_dir() and entry.name != "__pycache__"}
     assert folders == set(GROUPS)

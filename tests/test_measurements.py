@@ -9,7 +9,7 @@ import torch
 from small_runs import small_config
 
 from kpflow_cli.measurements import measure, temporal_modes
-from kpflow_cli.operators import GlobalNTK, axis_mean
+from kpflow_cli.operators import GlobalNTK, mean_over
 from kpflow_cli.plan import Plan
 from kpflow_cli.verification import comparisons
 
@@ -99,7 +99,7 @@ def test_temporal_modes_are_leading_eigenvectors() -> None:
     modes = temporal_modes(linearization, 2, torch.Generator().manual_seed(0))
     ntk = GlobalNTK(linearization)
     variables = ntk.core.site_variables
-    for name, matrix in (("ntk", axis_mean(ntk, (2,)).dense()), ("v", variables @ variables.T)):
+    for name, matrix in (("ntk", mean_over(ntk, "unit").dense()), ("v", variables @ variables.T)):
         vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1)[:, :2].T
         overlaps = (modes[name].flatten(1) * vectors).sum(1).abs()
         assert torch.allclose(overlaps, torch.ones_like(overlaps), atol=1e-6)

@@ -108,13 +108,10 @@ def test_learned_fractions() -> None:
     assert modes.learned_fractions(flipped) == pytest.approx([1, -1, 0.5])
 
 
-def test_state_directions_are_orthonormal_and_read_out_as_their_mode() -> None:
+def test_modes_in_outputs_are_orthonormal_and_sum_to_the_targets() -> None:
     targets = TASK.evaluation_batch().targets
     modes = target_modes(targets)
-    readout = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    directions = modes.state_directions(readout)
+    directions = modes.in_outputs()
     flat = directions.flatten(1)
     assert torch.allclose(flat @ flat.T, torch.eye(3, dtype=torch.float64), atol=1e-12)
-    for mode in range(3):
-        expected = torch.outer(modes.trial_time[mode].flatten(), readout[mode] / readout[mode].norm())
-        assert torch.allclose(directions[mode].flatten(0, 1), expected, atol=1e-12)
+    assert torch.allclose(torch.einsum("k,kbto->bto", modes.strengths, directions), targets, atol=1e-12)

@@ -98,12 +98,13 @@ def _scan(
     b_ih, b_hh = others[:2] if has_biases else (None, None)
     # an LSTM with proj_size has a projection of its state as the last weight
     projection = others[-1] if len(others) > (2 if has_biases else 0) else None
-    from_input = functional.linear(sequence, w_ih, b_ih)
+    # unbound at once: the derivative of one step's slice would fill all steps with zeros
+    from_input = functional.linear(sequence, w_ih, b_ih).unbind(1)
     steps = range(sequence.shape[1])
     states: dict[int, Tensor] = {}
     for step in reversed(steps) if reverse else steps:
         token = TIME_STEP.set(step)
-        state = update(from_input[:, step], functional.linear(state[0], w_hh, b_hh), state)
+        state = update(from_input[step], functional.linear(state[0], w_hh, b_hh), state)
         if projection is not None:
             state = (functional.linear(state[0], projection), *state[1:])
         TIME_STEP.reset(token)

@@ -33,21 +33,30 @@ class SitePropagator(LinearOperator):
         self._shapes = [call.shape for call in trajectory.calls]
         self.in_shape, self.out_shape = (sum(shape.numel() for shape in self._shapes),), tuple(trajectory.state.shape)
         self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
-        self._pull_back: Callable[[Tensor], tuple[Tensor]] | None = None
+        self._origin = tuple(torch.zeros(shape, dtype=self.dtype, device=self.device) for shape in self._shapes)
+        self._pull_back: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
-    def _state(self, outputs: Tensor) -> Tensor:
-        parts = outputs.split([shape.numel() for shape in self._shapes])
-        return self._trajectory.perturbed_state([part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)])
+    # one argument a call: the derivative of a slice of a single one would fill all of it with zeros, call by call
+    def _state(self, *perturbations: Tensor) -> Tensor:
+        return self._trajectory.perturbed_state(perturbations)
 
     def _apply(self, block: Tensor) -> Tensor:
-        origin = block.new_zeros(self.in_shape)
-        return _over_block(lambda tangent: jvp(self._state, (origin,), (tangent,))[1], block, self.out_shape).detach()
+        def push_forward(tangent: Tensor) -> Tensor:
+            parts = tangent.split([shape.numel() for shape in self._shapes])
+            tangents = tuple(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
+            return jvp(self._state, self._origin, tangents)[1]
+
+        return _over_block(push_forward, block, self.out_shape).detach()
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         if self._pull_back is None:
-            self._pull_back = vjp(self._state, block.new_zeros(self.in_shape))[1]
+            self._pull_back = vjp(self._state, *self._origin)[1]
         pull_back = self._pull_back
-        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape).detach()
+
+        def flat(cotangent: Tensor) -> Tensor:
+            return torch.cat([part.reshape(-1) for part in pull_back(cotangent)])
+
+        return _over_block(flat, block, self.in_shape).detach()
 
 
 class SiteDerivative(LinearOperator):

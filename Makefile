@@ -28,8 +28,8 @@ lint: $(VENV)/.installed-dev ## check style
 type: $(VENV)/.installed-dev ## check types
 	$(BIN)/mypy kpflow_cli tasks figures
 
-bench: $(VENV)/.installed ## NTK_S products against torch.func, side by side
-	$(BIN)/python -m kpflow_cli.benchmark
+bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
+	$(BIN)/kpflow bench
 
 clean: ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

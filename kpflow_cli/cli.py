@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kpflow_cli import __version__
-from kpflow_cli.errors import UserError, nearest
+from kpflow_cli.errors import FailedRunError, UserError, nearest
 
 if TYPE_CHECKING:
     from kpflow_cli.configuration import Point
@@ -21,6 +21,7 @@ usage: kpflow COMMAND [ARGUMENTS]
 
   run      train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the way
   verify   hold every operator and exact quantity against dense automatic differentiation
+  bench    time NTK_S products and statistics against torch.func, side by side
   list     tasks, models, kinds of training and analysis, with a line each
 
   kpflow run task=memorypro model=gru     the main job: CSV files, checkpoints and plots in runs/memorypro/gru/<hash>
@@ -113,7 +114,42 @@ def _list(arguments: list[str]) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "list": _list}
+_BENCH_HELP = """\
+usage: kpflow bench [KEY=VALUE ...]
+
+Time and memory of NTK_S products against torch.func and against the machine's own GEMM rate, for the GRU and the continuous-time RNN on
+Memory-Pro trials at one size and at multiples of B, T and n; time to a given error of six statistics. About 10 minutes on 2 cores.
+Writes bench.csv, bench_detail.csv and plots/bench.{png,pdf}.
+
+  trials=30 steps=90 units=256   B, T, n
+  probes=16                      vectors multiplied at once
+  rounds=5                       each times every way, one after the other
+  largest_scale=8                of each of B, T, n: 1, 2, 4, ... of it
+  tolerance=0.01                 relative standard error of the six statistics
+  threads=2 seed=0
+  run_dir=DIR                    default runs/bench/<hash of the other keys>
+"""
+
+
+def _bench(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import exit_status, tell
+
+    if arguments in (["--help"], ["-h"]):
+        print(_BENCH_HELP, end="")
+        return 0
+    from kpflow_cli.benchmarks.report import Settings, bench
+    from kpflow_cli.figures.bench_plots import draw_bench
+    from kpflow_cli.tasks.memory_pro import of_length
+
+    try:
+        bench(Settings.parsed(arguments), of_length, draw_bench)
+    except (UserError, FailedRunError) as error:
+        tell(error)
+        return exit_status(error)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "bench": _bench, "list": _list}
 
 
 def _complete(arguments: list[str]) -> int:

@@ -15,7 +15,7 @@ from kpflow_cli.estimators.pairs import PairStatistics
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
-from kpflow_cli.estimators.statistics import rayleigh_quotient
+from kpflow_cli.estimators.statistics import Sampler, rayleigh_quotient, until
 from kpflow_cli.models.sites import Linearization
 from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, KroneckerCore, LinearOperator, ModuleNTK, global_ntk, mean_over
@@ -35,13 +35,15 @@ class Analysis:
     """How much work goes into the estimates; the meaning of each number stands in schema.py under the same name."""
 
     probes: int
+    tolerance: float | None
+    most_probes: int
     eigenvalues: int
     sketch: int
     krylov_block: int
     krylov_depth: int
     propagator_krylov_block: int
     propagator_krylov_depth: int
-    block_size: int
+    block_size: int | None
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,15 @@ def _full(
     directions = target_directions.to(ntk.device, ntk.dtype)
     quotients = [rayleigh_quotient(ntk, direction).value for direction in directions]
     sketch = extend(orthonormalize(directions), pairs.vectors)
-    frame = random_frame(ntk, analysis.probes, generator=generator, sketch=sketch)
-    compression = compress(ntk, frame, block_size=analysis.block_size)
-    core = compress(ntk.core, frame, block_size=analysis.block_size)
+    sampler = Sampler(ntk, ntk.core, generator=generator, sketch=sketch, block_size=analysis.block_size)
+
+    def least_certain() -> Estimate:
+        found, core = sampler.compressions()
+        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), found.alignment(core))
+        return max(estimates, key=lambda estimate: estimate.relative_error)
+
+    until(analysis.tolerance, least_certain, sampler.add, analysis.probes, max(analysis.most_probes, analysis.probes))
+    compression, core = sampler.compressions()
     rows = [
         *_statistics("ntk", "full", compression),
         _largest("ntk", pairs.values, pairs.residuals, analysis.krylov_block),

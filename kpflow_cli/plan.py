@@ -14,6 +14,8 @@ from torch import Tensor
 from kpflow_cli.errors import UserError
 from kpflow_cli.measurements import Analysis
 from kpflow_cli.models.sites import Model
+from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.operators import ModuleNTK
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Task
 from kpflow_cli.training import Evaluation, Trainer, build_optimizer, geometric_schedule
@@ -37,6 +39,7 @@ class Plan:
         )
         self.model.to(self.device, self.dtype)
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
+        self._refuse_unmeasurable()
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
 
@@ -47,6 +50,12 @@ class Plan:
             self.model, optimizer=training.optimizer, learning_rate=training.learning_rate, momentum=training.momentum
         )
         return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
+
+    def _refuse_unmeasurable(self) -> None:
+        """Find out before any work whether a network has weight sites, and a core on its state."""
+        trajectory = self.model.linearize(self.evaluation.batch.inputs)
+        if isinstance(trajectory, ModuleTrajectory):
+            _ = ModuleNTK(trajectory).core
 
     @property
     def target_directions(self) -> Tensor:

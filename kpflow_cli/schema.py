@@ -95,6 +95,8 @@ class Analysis:
 
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
+    tolerance: float | None = key("relative standard error to add probes for, in the full estimates; null for none", above=0)
+    most_probes: int = key("probes that a tolerance may lead to", at_least=2)
     eigenvalues: int = key("leading eigenvalues and singular values to keep, also deflated from the estimates", at_least=1)
     sketch: int = key("vectors that deflate each reduction of NTK_S", at_least=0)
     krylov_block: int = key("start vectors of the block Krylov iteration for NTK_S", at_least=1)

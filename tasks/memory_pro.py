@@ -60,3 +60,9 @@ class MemoryPro:
         targets[..., 0] = inputs[..., 0]
         targets[:, response:, 1:] = -direction if self.anti else direction
         return Batch(inputs, targets)
+
+
+def of_length(trials: int, steps: int) -> MemoryPro:
+    """The task with ``steps`` time steps, a third for each period, and evaluation on ``trials``."""
+    stimulus, memory = steps // 3, (steps + 1) // 3
+    return MemoryPro(stimulus, memory, steps - stimulus - memory, noise=0.1 * math.sqrt(2), evaluation_trials=trials)

@@ -7,7 +7,7 @@ as few dimensions as probes does too. ``generator`` is the source of all draws, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,7 @@ from kpflow_cli.estimators.compression import Compression, compression_of, image
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.pairs import PairStatistics
 from kpflow_cli.estimators.partial_trace import partial_trace_of
-from kpflow_cli.estimators.probes import Frame, grow, probe_block_size, range_sketch
+from kpflow_cli.estimators.probes import Frame, grow, probe_block_size, random_frame, range_sketch
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
 from kpflow_cli.operators.reductions import PartialTrace
@@ -30,35 +30,53 @@ _SKETCH = 8
 class Sampler:
     """Probes shared by operators on one space, with the operators' images of them; more can be added, nothing is computed twice.
 
-    ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading eigenvectors.
+    ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading eigenvectors. Products are made ``block_size``
+    at a time, None chooses by memory.
     """
 
-    def __init__(self, *operators: LinearOperator, generator: torch.Generator | None = None, sketch: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        *operators: LinearOperator,
+        generator: torch.Generator | None = None,
+        sketch: Tensor | None = None,
+        block_size: int | None = None,
+    ) -> None:
         first = operators[0]
         for operator in operators:
             if operator.in_shape != operator.out_shape:
                 raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: no operator on one space")
             if operator.in_shape != first.in_shape:
                 raise ValueError(f"{first} is on {first.in_shape}, {operator} on {operator.in_shape}: no common probes")
-        self._operators = operators
+        self._operators, self._sketch, self._block_size = operators, sketch, block_size
         self._generator = generator or torch.Generator().manual_seed(0)
-        vectors = sketch if sketch is not None else torch.empty(0, *first.in_shape, dtype=first.dtype, device=first.device)
-        self.frame = Frame(vectors, len(vectors))
-        self._images = [images(operator, vectors) if len(vectors) else None for operator in operators]
+        self._images = [torch.empty(0) for _ in operators]
+        self._frame: Frame | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """Sketch and probes. Raises ValueError before any were added."""
+        if self._frame is None:
+            raise ValueError("no probes yet: add some")
+        return self._frame
+
+    @property
+    def num_probes(self) -> int:
+        """Probes so far."""
+        return 0 if self._frame is None else self._frame.num_probes
 
     def add(self, probes: int) -> None:
         """Draw more probes, or as many as there are dimensions left, and multiply them."""
-        known = len(self.frame.vectors)
-        self.frame = grow(self.frame, probes, generator=self._generator)
-        added = self.frame.vectors[known:]
+        known = 0 if self._frame is None else len(self._frame.vectors)
+        self._frame = _enlarged(self._frame, self._operators[0], probes, self._generator, self._sketch)
+        added = self._frame.vectors[known:]
         for index, operator in enumerate(self._operators):
-            before, new = self._images[index], images(operator, added)
-            self._images[index] = new if before is None else torch.cat([before, new])
+            new = images(operator, added, block_size=self._block_size)
+            self._images[index] = torch.cat([self._images[index], new]) if known else new
 
     def compressions(self) -> tuple[Compression, ...]:
         """The operators compressed onto all vectors so far."""
         pairs = zip(self._operators, self._images, strict=True)
-        return tuple(compression_of(operator, self.frame, found) for operator, found in pairs if found is not None)
+        return tuple(compression_of(operator, self.frame, found) for operator, found in pairs)
 
 
 class _PartialTraceSampler:
@@ -66,18 +84,24 @@ class _PartialTraceSampler:
 
     def __init__(self, partial: PartialTrace, factor: LinearOperator, generator: torch.Generator) -> None:
         self._partial, self._factor, self._generator = partial, factor, generator
-        sketch = range_sketch(GramOperator(factor).companion, _SKETCH, generator=generator)
-        self.frame = Frame(sketch, len(sketch))
-        self._images = factor.matblock(sketch)
+        self._sketch = range_sketch(GramOperator(factor).companion, _SKETCH, generator=generator)
+        self._images = torch.empty(0, *factor.out_shape, dtype=factor.dtype, device=factor.device)
+        self._frame: Frame | None = None
 
     def add(self, probes: int) -> None:
-        known = len(self.frame.vectors)
-        self.frame = grow(self.frame, probes, generator=self._generator)
-        parts = self.frame.vectors[known:].split(probe_block_size(self._factor))
+        self._frame = _enlarged(self._frame, self._factor, probes, self._generator, self._sketch)
+        parts = self._frame.vectors[len(self._images) :].split(probe_block_size(self._factor))
         self._images = torch.cat([self._images, *(self._factor.matblock(part) for part in parts)])
 
     def statistics(self) -> PairStatistics:
-        return partial_trace_of(self._images, self._partial.kept, self.frame)
+        assert self._frame is not None
+        return partial_trace_of(self._images, self._partial.kept, self._frame)
+
+
+def _enlarged(frame: Frame | None, operator: LinearOperator, probes: int, generator: torch.Generator, sketch: Tensor | None) -> Frame:
+    if frame is None:
+        return random_frame(operator, probes, generator=generator, sketch=sketch)
+    return grow(frame, probes, generator=generator)
 
 
 def trace(
@@ -158,17 +182,25 @@ def rayleigh_quotient(operator: LinearOperator, vector: Tensor) -> Estimate:
 
 
 def until(
-    tolerance: float | None, found: Callable[[], Estimate], add: Callable[[int], None], num_probes: int, most_probes: int
+    tolerance: float | None,
+    found: Callable[[], Estimate],
+    add: Callable[[int], None],
+    num_probes: int,
+    most_probes: int,
+    *,
+    drawn: int = 0,
 ) -> Estimate:
-    """The estimate from ``num_probes``, then from more until its relative standard error is at most ``tolerance``.
+    """The estimate from ``num_probes``, ``drawn`` of which are there already, then from more until its relative standard error is at most
+    ``tolerance``.
 
     The number is raised by what the error so far says is missing, to at most twice as many at a time. An estimate that stops at
     ``most_probes`` above the tolerance says so in its method. Raises ValueError for a tolerance that is not positive.
     """
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be above 0, got {tolerance}")
-    probes = num_probes
-    add(probes)
+    probes = max(num_probes, drawn)
+    if probes > drawn:
+        add(probes - drawn)
     estimate = found()
     while tolerance is not None and not estimate.relative_error <= tolerance:
         missing = probes * ((estimate.relative_error / tolerance) ** 2 - 1) if math.isfinite(estimate.relative_error) else probes
@@ -197,8 +229,3 @@ def _estimate(
         return until(tolerance, lambda: statistic(partial.statistics()), partial.add, num_probes, most_probes)
     sampler = Sampler(operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator))
     return until(tolerance, lambda: statistic(sampler.compressions()[0]), sampler.add, num_probes, most_probes)
-
-
-def worst(estimates: Sequence[Estimate]) -> Estimate:
-    """The one of the largest relative standard error."""
-    return max(estimates, key=lambda estimate: estimate.relative_error)

@@ -35,7 +35,7 @@ class CustomModel(Model):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.target, self._state, self._others = target, state, others
+        self.target, self._state, self._others, self._output_size = target, state, others, output_size
         build = _imported(target)
         # the class draws its initial weights from torch's global generator
         with torch.random.fork_rng(devices=[]):
@@ -74,6 +74,9 @@ class CustomModel(Model):
             raise UserError(
                 f"model.target={self.target}: the state is of shape {tuple(state.shape)}, not (B, T, m) = {(*inputs.shape[:2], 'm')}"
             )
+        if output.shape != (*inputs.shape[:2], self._output_size):
+            wanted = (*inputs.shape[:2], self._output_size)
+            raise UserError(f"model.target={self.target}: the output is of shape {tuple(output.shape)}, not (B, T, output_size) = {wanted}")
         return output, state
 
     def linearize(self, inputs: Tensor) -> ModuleTrajectory:

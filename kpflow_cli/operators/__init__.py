@@ -6,13 +6,14 @@ from kpflow_cli.operators.kronecker import KroneckerCore, ParameterOperator
 from kpflow_cli.operators.module_ntk import ModuleNTK
 from kpflow_cli.operators.ntk import GlobalNTK, global_ntk
 from kpflow_cli.operators.propagator import InversePropagator, Propagator
-from kpflow_cli.operators.reductions import PartialTrace, mean_over, restrict, trace_over
+from kpflow_cli.operators.reductions import AxisConstant, PartialTrace, mean_over, restrict, trace_over
 from kpflow_cli.operators.state_jacobian import ParameterDerivative, StateJacobian
 from kpflow_cli.operators.structured import DenseOperator, Identity, TensorProduct, WrappedOperator
 
 __all__ = [
     "STATE_AXES",
     "Adjoint",
+    "AxisConstant",
     "Composition",
     "DenseOperator",
     "GlobalNTK",

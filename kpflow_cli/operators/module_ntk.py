@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.tracing import ModuleTrajectory, SiteCall
+from kpflow_cli.models.site_mode import SiteCall
+from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
 from kpflow_cli.operators.kronecker import KroneckerCore

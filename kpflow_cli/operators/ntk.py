@@ -32,7 +32,8 @@ class GlobalNTK(GramOperator):
 
     def __init__(self, linearization: Linearization) -> None:
         recurrence = Recurrence(linearization)
-        sites = SiteBasis(recurrence.regressors, recurrence.sites_of_slope)
+        regressors = [site.regressors().transpose(0, 1).flatten(0, 1) for site in linearization.sites]
+        sites = SiteBasis(regressors, recurrence.sites_of_slope)
         super().__init__(StateJacobian(recurrence, sites))
         self.propagator = Propagator(recurrence)
         self.parameter_operator = ParameterOperator(ParameterDerivative(recurrence, sites))

@@ -25,20 +25,23 @@ class Recurrence:
         shape: (B, T, n).
         slopes: the k distinct diagonals of B, ``(T, B, 1, k, n)``, those of the recurrent site first.
         sites_of_slope: for each of them the indices of the sites that go through it.
-        regressors: V ``(TB, d)`` of each site's trained parameters.
     """
 
     def __init__(self, linearization: Linearization) -> None:
         self.shape = linearization.shape
         self.dtype, self.device = linearization.states.dtype, linearization.states.device
         diagonals, self.sites_of_slope = _distinct_slopes(linearization)
-        self.regressors = [site.regressors().transpose(0, 1).flatten(0, 1) for site in linearization.sites]
         self.slopes = torch.stack([_time_major(diagonal) for diagonal in diagonals], dim=-2)
         self._blocks = len(linearization.recurrent.output_slopes)
         self._weight = linearization.recurrent.weight.contiguous()
         # a carry that is 0 everywhere and a slope that is 1 everywhere are left out of the products
         self._carry = _time_major(linearization.carry) if bool(linearization.carry.any()) else None
         self._input_slope = None if bool((linearization.input_slope == 1).all()) else _time_major(linearization.input_slope)
+
+    @property
+    def recurrent_outputs(self) -> int:
+        """a_s of the recurrent site, the rows of W."""
+        return self._weight.shape[0]
 
     def probe_parts(self, probes: int) -> Iterator[slice]:
         """Parts of a block of probes to scan one after the other: small, so that a time step stays in the processor's cache, but of enough

@@ -16,7 +16,7 @@ def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
 
     E is the isometry onto such tensors. Axes are those of ``operator.axes``; raises ValueError for another name.
     """
-    constant = _Constant(operator, *names)
+    constant = AxisConstant(operator, *names)
     return constant.adjoint @ operator @ constant
 
 
@@ -37,7 +37,7 @@ def restrict(operator: LinearOperator, **indices: int | slice | Sequence[int]) -
     return block.adjoint @ operator @ block
 
 
-class _Constant(LinearOperator):
+class AxisConstant(LinearOperator):
     """E: tensors on the kept axes to tensors constant along the reduced ones, divided by sqrt(their size)."""
 
     symbol = "E"

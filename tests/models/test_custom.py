@@ -1,0 +1,104 @@
+"""model=custom: the contract and how its breaches are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from oracles import normal, relative_error, seeded
+from small_runs import small_config
+from torch import Tensor, nn
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.measurements import measure
+from kpflow_cli.models.custom import CustomModel
+from kpflow_cli.operators import ModuleNTK
+from kpflow_cli.operators.dense import dense_global_ntk
+from kpflow_cli.plan import Plan
+from kpflow_cli.verification import TOLERANCE, comparisons
+
+NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
+
+
+class Encoder(nn.Module):
+    """Returns its output alone; the state is that of a submodule."""
+
+    def __init__(self, *, input_size: int, output_size: int, units: int, depth: int = 1) -> None:
+        super().__init__()
+        self.cells = nn.GRU(input_size, units, num_layers=depth, batch_first=True)
+        self.dropout = nn.Dropout(0.5)
+        self.readout = nn.Linear(units, output_size)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.readout(self.dropout(self.cells(inputs)[0]))
+
+
+class TimeLast(Encoder):
+    """Returns a state of the wrong shape."""
+
+    def forward(self, inputs: Tensor) -> Any:
+        return super().forward(inputs), self.cells(inputs)[0].mT
+
+
+class Short(Encoder):
+    """Returns one output too few."""
+
+    def forward(self, inputs: Tensor) -> Any:
+        return super().forward(inputs)[..., 1:], self.cells(inputs)[0]
+
+
+def model(target: type | str = Encoder, *, state: str | None = "cells", **kwargs: Any) -> CustomModel:
+    name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+    made = CustomModel(target=name, units=6, kwargs=kwargs, state=state, others="refuse", input_size=3, output_size=2, generator=seeded())
+    return made.double()
+
+
+def test_state_named_by_a_submodule() -> None:
+    made, inputs = model(depth=2), normal(2, 4, 3)
+    outputs, states = made.eval()(inputs)
+    torch.testing.assert_close(states, made.network.cells(inputs)[0])
+    torch.testing.assert_close(outputs, made.network.readout(states))
+    assert relative_error(ModuleNTK(made.linearize(inputs)).dense(), dense_global_ntk(made, inputs)) < 1e-12
+
+
+def test_initial_weights_come_from_the_generator() -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    first, again = model(), model()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("no_such_package.Net", {}, "model.target=no_such_package.Net: cannot be imported"),
+        ("torch.nn.Linear", {}, "not built from input_size"),
+        ("builtins.dict", {}, "makes a dict, not a torch.nn.Module"),
+        (Encoder, {"state": "cell"}, "model.state=cell: unknown.*did you mean 'cells'"),
+        (Encoder, {"state": None}, r"forward returns no \(output, state\).*model.state"),
+        (TimeLast, {"state": None}, r"state is of shape \(2, 6, 4\)"),
+        (Short, {"state": None}, r"output is of shape \(2, 4, 1\).*\(2, 4, 2\)"),
+        (Encoder, {"width": 3}, "not built from.*width"),
+    ],
+)
+def test_breaches_of_the_contract_are_told(target: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        model(target, **options)(normal(2, 4, 3))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_agree_with_dense_automatic_differentiation(name: str) -> None:
+    plan = Plan(small_config(f"model={name}", config_name="verify"))
+    errors = {comparison.name: comparison.relative_error for comparison in comparisons(plan)}
+    assert max(errors.values()) < TOLERANCE
+    assert {"P", "P^*", "K", "V V^T (x) I", "NTK_S as J J^*", "NTK_S as P K P^*", "NTK_S of all site outputs"} <= errors.keys()
+
+
+def test_every_quantity_is_measured_of_a_network_with_shared_weights() -> None:
+    plan = Plan(small_config("model=tied", "model.units=6"))
+    trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+    rows = measure(trajectory, plan.target_directions, plan.analysis, seeded()).measurements
+    assert {row.operator for row in rows} == {"ntk", "k", "p", "core", "v"}
+    assert all(row.estimate.value >= 0 for row in rows)

@@ -22,7 +22,7 @@ REDUCED = {"temporal_rank": ("unit",), "spatial_rank": ("trial", "time")}
 STATISTICS = (*FULL, *REDUCED)
 
 # leading eigenvectors that ours deflates, of what Krylov space; probes to start with; most of them
-_DEFLATED, _KRYLOV_BLOCK, _KRYLOV_DEPTH, _SKETCH = 32, 16, 4, 8
+_DEFLATED, _KRYLOV_BLOCK, _KRYLOV_DEPTH, _SKETCH = 12, 12, 2, 8
 _FIRST_PROBES, _MOST_PROBES = 24, 1200
 # probes of the baseline that its error is measured on
 _BASELINE_PROBES = 48

@@ -79,6 +79,8 @@ def grow(frame: Frame, num_probes: int, *, generator: torch.Generator) -> Frame:
     """The frame with ``num_probes`` more random vectors, or as many as there are dimensions left, orthogonal to those it has."""
     known = frame.vectors.flatten(1)
     count = min(num_probes, known.shape[1] - len(known))
+    if count == 0:
+        return frame
     drawn = torch.randn(count, known.shape[1], dtype=known.dtype, generator=generator).to(known.device)
     # twice is enough: what rounding leaves of the known directions is removed by the second pass
     for _ in range(2):

@@ -69,6 +69,8 @@ class Sampler:
         known = 0 if self._frame is None else len(self._frame.vectors)
         self._frame = _enlarged(self._frame, self._operators[0], probes, self._generator, self._sketch)
         added = self._frame.vectors[known:]
+        if not len(added):
+            return
         for index, operator in enumerate(self._operators):
             new = images(operator, added, block_size=self._block_size)
             self._images[index] = torch.cat([self._images[index], new]) if known else new

@@ -105,7 +105,8 @@ def test_added_probes_leave_the_earlier_ones_as_they_are() -> None:
     assert torch.equal(sampler.frame.vectors[:5], before)
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(12).double(), rtol=0, atol=1e-13)
     sampler.add(1000)
-    assert sampler.frame.num_probes == SIZE
+    sampler.add(1)
+    assert sampler.frame.num_probes == sampler.num_probes == SIZE
     assert sampler.compressions()[0].trace() == Estimate(pytest.approx(spectrum("power_law", SIZE).sum().item(), rel=1e-12))
 
 

@@ -200,7 +200,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("kpflow ", ["run", "verify", "list"]),
+        ("kpflow ", ["run", "verify", "bench", "list"]),
         ("kpflow ve", ["verify"]),
         ("kpflow run task=", ["task=memorypro"]),
         ("kpflow run model=v", ["model=vanilla_rnn"]),

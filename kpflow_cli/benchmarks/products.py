@@ -19,7 +19,7 @@ from kpflow_cli.operators import GlobalNTK
 from kpflow_cli.task import Task
 
 # numbers that all gradients of one torch.func block may take: it holds those of every probe at once
-_BASELINE_NUMBERS = 2**27
+_BASELINE_NUMBERS = 2**28
 _PEAK_SIZE = 2048
 
 

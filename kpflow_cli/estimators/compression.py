@@ -10,7 +10,7 @@ from torch import Tensor
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.pairs import PairStatistics
 from kpflow_cli.estimators.probes import Frame, probe_block_size
-from kpflow_cli.estimators.totals import Sampling, pair_total
+from kpflow_cli.estimators.totals import pair_total
 from kpflow_cli.operators.base import LinearOperator
 
 
@@ -53,5 +53,4 @@ def compression_of(operator: LinearOperator, frame: Frame, of_vectors: Tensor) -
     others = of_vectors if operator.gram_factor is not None else frame.vectors.flatten(1)
     gram = (others @ of_vectors.T).double()
     gram = (gram + gram.T) / 2
-    sampling = Sampling(frame.sketch_size, frame.num_probes, frame.complement_size)
-    return Compression(gram.diagonal(), gram.square(), operator.in_size, sampling, gram)
+    return Compression(gram.diagonal(), gram.square(), operator.in_size, frame.sampling, gram)

@@ -7,12 +7,15 @@ their pairs, of ||Y_i||^2 ||Y_j||^2 and ||Y_i^T Y_j||_F^2.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.pairs import PairStatistics
 from kpflow_cli.estimators.probes import Frame, probe_block_size
-from kpflow_cli.estimators.totals import Sampling
+from kpflow_cli.estimators.totals import pair_total, vector_total
 from kpflow_cli.operators.base import LinearOperator
 
 
@@ -30,21 +33,58 @@ def partial_traces(
 
 def partial_trace_of(images: Tensor, kept: tuple[int, ...], frame: Frame) -> PairStatistics:
     """One partial trace from the images ``(k, *shape)`` of a frame's vectors."""
+    matrices = _matrices(images, kept)
+    contributions = matrices.double().square().sum((1, 2))
+    return PairStatistics(contributions, pair_products(matrices, matrices).double(), matrices.shape[1], frame.sampling)
+
+
+def partial_trace_alignment(
+    first: Tensor, first_frame: Frame, second: Tensor, second_frame: Frame, *, first_kept: tuple[int, ...], second_kept: tuple[int, ...]
+) -> Estimate:
+    """cos(M, M') of two partial traces from images of independent frames, ``(k, *shape)`` and ``(k', *shape')``, within [0, 1].
+
+    <M, M'> is the sum of ||Y_i^T Y'_j||_F^2 over both bases. The error is that of both frames, each by its own jackknife.
+    """
+    matrices = _matrices(first, first_kept), _matrices(second, second_kept)
+    cross = pair_products(*matrices).double()
+    norms = [
+        pair_total(pair_products(each, each), frame.sampling).sqrt()
+        for each, frame in zip(matrices, (first_frame, second_frame), strict=True)
+    ]
+    variance = 0.0
+    for by_vector, frame, other, norm, other_norm in (
+        (cross, first_frame, second_frame, norms[0], norms[1].value),
+        (cross.T, second_frame, first_frame, norms[1], norms[0].value),
+    ):
+        weights = torch.full((len(other.vectors),), other.sampling.vector_weight(other.num_probes), dtype=torch.float64)
+        weights[: other.sketch_size] = 1
+        cosine = vector_total(by_vector @ weights, frame.sampling) / norm
+        variance += 0.0 if frame.sampling.exhaustive else cosine.variance() / other_norm**2
+        value = min(max(cosine.value / other_norm, 0.0), 1.0)
+    if first_frame.sampling.exhaustive and second_frame.sampling.exhaustive:
+        return Estimate(value)
+    return Estimate(value, math.sqrt(variance), min(first_frame.num_probes, second_frame.num_probes), "jackknife over both sets of probes")
+
+
+def _matrices(images: Tensor, kept: tuple[int, ...]) -> Tensor:
+    """Images ``(k, *shape)`` as matrices (kept axes, reduced axes)."""
     reduced = [axis for axis in range(images.ndim - 1) if axis not in kept]
     rows = images.permute(0, *(axis + 1 for axis in (*kept, *reduced)))
-    matrices = rows.reshape(len(images), -1, *(images.shape[axis + 1] for axis in reduced)).flatten(2)
-    sampling = Sampling(frame.sketch_size, frame.num_probes, frame.complement_size)
-    return PairStatistics(matrices.double().square().sum((1, 2)), _pair_products(matrices).double(), matrices.shape[1], sampling)
+    return rows.reshape(len(images), -1, *(images.shape[axis + 1] for axis in reduced)).flatten(2)
 
 
-def _pair_products(matrices: Tensor) -> Tensor:
-    """||Y_i^T Y_j||_F^2 = <Y_i Y_i^T, Y_j Y_j^T> for matrices ``(k, a, c)``, by whichever of the two forms is smaller."""
-    count, kept, reduced = matrices.shape
+def pair_products(first: Tensor, second: Tensor) -> Tensor:
+    """||Y_i^T Z_j||_F^2 = <Y_i Y_i^T, Z_j Z_j^T> for matrices ``(k, a, c)`` and ``(k', a, c')``, by the smaller of the two forms."""
+    count, kept, reduced = first.shape
     if kept <= reduced:
-        grams = (matrices @ matrices.mT).flatten(1)
-        return grams @ grams.T
-    products = torch.empty(count, count, dtype=matrices.dtype, device=matrices.device)
+        grams, others = ((each @ each.mT).flatten(1) for each in (first, second))
+        return grams @ others.T
+    products = torch.empty(count, len(second), dtype=first.dtype, device=first.device)
+    symmetric = first is second
     for index in range(count):
-        later = matrices[index:].mT @ matrices[index]
-        products[index, index:] = products[index:, index] = later.square().sum((1, 2))
+        start = index if symmetric else 0
+        squares = (second[start:].mT @ first[index]).square().sum((1, 2))
+        products[index, start:] = squares
+        if symmetric:
+            products[start:, index] = squares
     return products

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kpflow_cli.estimators.totals import Sampling
 from kpflow_cli.operators.base import LinearOperator
 
 _BLOCK_BYTES = 2**27
@@ -29,6 +30,11 @@ class Frame:
     def num_probes(self) -> int:
         """Number of random vectors."""
         return len(self.vectors) - self.sketch_size
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the frame samples its basis."""
+        return Sampling(self.sketch_size, self.num_probes, self.complement_size)
 
     @property
     def complement_size(self) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from kpflow_cli.estimators.compression import Compression, compression_of, images
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.pairs import PairStatistics
-from kpflow_cli.estimators.partial_trace import partial_trace_of
+from kpflow_cli.estimators.partial_trace import partial_trace_alignment, partial_trace_of
 from kpflow_cli.estimators.probes import Frame, grow, probe_block_size, random_frame, range_sketch
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
@@ -99,6 +99,27 @@ class _PartialTraceSampler:
         assert self._frame is not None
         return partial_trace_of(self._images, self._partial.kept, self._frame)
 
+    def alignment_with(self, other: _PartialTraceSampler) -> Callable[[], Estimate]:
+        def found() -> Estimate:
+            assert self._frame is not None
+            assert other._frame is not None
+            kept = {"first_kept": self._partial.kept, "second_kept": other._partial.kept}
+            return partial_trace_alignment(self._images, self._frame, other._images, other._frame, **kept)
+
+        return found
+
+
+def _partial_samplers(
+    first: LinearOperator, second: LinearOperator, generator: torch.Generator
+) -> tuple[_PartialTraceSampler, _PartialTraceSampler] | None:
+    """A sampler for each of two partial traces on one space whose operators have factors; None for anything else."""
+    if not isinstance(first, PartialTrace) or not isinstance(second, PartialTrace) or first.in_shape != second.in_shape:
+        return None
+    factors = first.operator.gram_factor, second.operator.gram_factor
+    if factors[0] is None or factors[1] is None:
+        return None
+    return _PartialTraceSampler(first, factors[0], generator), _PartialTraceSampler(second, factors[1], generator)
+
 
 def _enlarged(frame: Frame | None, operator: LinearOperator, probes: int, generator: torch.Generator, sketch: Tensor | None) -> Frame:
     if frame is None:
@@ -164,8 +185,20 @@ def cosine_alignment(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space, within [0, 1]."""
+    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space, within [0, 1].
+
+    Two partial traces of operators F F^* are sampled by products with each F, on probes of its own.
+    """
     generator = generator or torch.Generator().manual_seed(0)
+    partials = _partial_samplers(first, second, generator)
+    if partials is not None:
+        one, two = partials
+
+        def add(probes: int) -> None:
+            one.add(probes)
+            two.add(probes)
+
+        return until(tolerance, one.alignment_with(two), add, num_probes, most_probes)
     sampler = Sampler(first, second, generator=generator, sketch=range_sketch(first, _SKETCH, generator=generator))
 
     def found() -> Estimate:

@@ -9,7 +9,7 @@ from oracles import DenseOracle, build_model, normal, relative_error, rotation, 
 from torch import Tensor
 
 from kpflow_cli.estimators.pairs import PairStatistics
-from kpflow_cli.estimators.partial_trace import _pair_products, partial_traces
+from kpflow_cli.estimators.partial_trace import pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.operators import DenseOperator, GlobalNTK
 
@@ -100,7 +100,14 @@ def test_trace_and_squared_norm_are_unbiased() -> None:
 def test_pair_products_in_either_form(kept: int, reduced: int) -> None:
     matrices = normal(6, kept, reduced)
     expected = torch.einsum("iac,jad->ijcd", matrices, matrices).square().sum((2, 3))
-    assert relative_error(_pair_products(matrices), expected) < 1e-13
+    assert relative_error(pair_products(matrices, matrices), expected) < 1e-13
     # the transposed matrices, whose products differ, take the other branch
     other = torch.einsum("iac,jdc->ijad", matrices, matrices).square().sum((2, 3))
-    assert relative_error(_pair_products(matrices.mT.contiguous()), other) < 1e-13
+    assert relative_error(pair_products(*2 * (matrices.mT.contiguous(),)), other) < 1e-13
+
+
+def test_pair_products_of_two_sets() -> None:
+    for kept in (2, 9):
+        first, second = normal(4, kept, 5), normal(3, kept, 6, seed=1)
+        expected = torch.einsum("iac,jad->ijcd", first, second).square().sum((2, 3))
+        assert relative_error(pair_products(first, second), expected) < 1e-13

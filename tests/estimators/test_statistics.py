@@ -128,3 +128,19 @@ def test_operators_without_a_common_space_are_refused() -> None:
         cosine_alignment(operator_of("flat"), mean_over(operator_of("flat"), "unit"))
     with pytest.raises(ValueError, match=r"\(3,\) to \(4,\)"):
         trace(DenseOperator(normal(4, 3)))
+
+
+@pytest.mark.parametrize("axes", [("unit",), ("trial", "time")])
+def test_alignment_of_partial_traces(axes: tuple[str, ...]) -> None:
+    ntk = GlobalNTK(build_model("gru", units=10).linearize(normal(5, 12, 3)))
+    first, second = trace_over(ntk, *axes), trace_over(ntk.core, *axes)
+    a, c = first.dense(), second.dense()
+    exact = ((a * c).sum() / (a.norm() * c.norm())).item()
+    for seed in range(5):
+        found = cosine_alignment(first, second, generator=seeded(seed))
+        assert 0 <= found.value <= 1
+        assert 0 < found.standard_error < 0.1
+        assert_within(found, exact)
+    assert cosine_alignment(first, second, 10**4).value == pytest.approx(exact, rel=1e-11)
+    assert cosine_alignment(first, second, 10**4).method == "exact"
+    assert cosine_alignment(first, second, 4, tolerance=0.01).relative_error <= 0.01

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kpflow_cli.estimators.compression import compress
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.frame_statistics import FrameStatistics
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
@@ -155,10 +155,11 @@ def _parameter_operator(ntk: NTK, analysis: Analysis, generator: torch.Generator
         rows = [_exact("k", "trace", eigenvalues.sum()), *_exact_norms("k", eigenvalues)]
         return rows, _spectrum("k", eigenvalues, eigenvalues, analysis.eigenvalues)
     pairs = _leading(operator, analysis, generator)
-    frame = random_frame(operator, analysis.probes, generator=generator, sketch=pairs.vectors)
-    compression = compress(operator, frame, block_size=analysis.block_size)
-    rows = [*_statistics("k", "full", compression), _largest("k", pairs.values, pairs.residuals, analysis.krylov_block)]
-    return rows, _spectrum("k", pairs.values, pairs.values, analysis.eigenvalues, compression.trace().value)
+    sampler = Sampler(operator, generator=generator, sketch=pairs.vectors, block_size=analysis.block_size)
+    sampler.add(analysis.probes)
+    found = sampler.statistics()
+    rows = [*_statistics("k", "full", found), _largest("k", pairs.values, pairs.residuals, analysis.krylov_block)]
+    return rows, _spectrum("k", pairs.values, pairs.values, analysis.eigenvalues, found.trace().value)
 
 
 def _leading(operator: LinearOperator, analysis: Analysis, generator: torch.Generator) -> LeadingEigenpairs:
@@ -213,28 +214,27 @@ def _full(
     sampler = Sampler(ntk, ntk.core, generator=generator, sketch=sketch, block_size=analysis.block_size)
 
     def least_certain() -> Estimate:
-        found, core = sampler.compressions()
-        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), found.alignment(core))
+        found = sampler.statistics()
+        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), sampler.alignment())
         return max(estimates, key=lambda estimate: estimate.relative_error)
 
     until(analysis.tolerance, least_certain, sampler.add, analysis.probes, max(analysis.most_probes, analysis.probes))
-    compression, core = sampler.compressions()
+    found = sampler.statistics()
     rows = [
-        *_statistics("ntk", "full", compression),
+        *_statistics("ntk", "full", found),
         _largest("ntk", pairs.values, pairs.residuals, analysis.krylov_block),
-        Measurement("ntk", "alignment", "full", compression.alignment(core)),
+        Measurement("ntk", "alignment", "full", sampler.alignment()),
     ]
     rows += [
-        Measurement("ntk", f"target_overlap_{index + 1}", "full", compression.trace_share(quotient))
-        for index, quotient in enumerate(quotients)
+        Measurement("ntk", f"target_overlap_{index + 1}", "full", found.trace_share(quotient)) for index, quotient in enumerate(quotients)
     ]
-    return rows, _spectrum("ntk", pairs.values, pairs.values, analysis.eigenvalues, compression.trace().value)
+    return rows, _spectrum("ntk", pairs.values, pairs.values, analysis.eigenvalues, found.trace().value)
 
 
-def _statistics(operator: str, reduction: str, pairs: PairStatistics) -> Iterator[Measurement]:
-    yield Measurement(operator, "trace", reduction, pairs.trace())
-    yield Measurement(operator, "frobenius_norm", reduction, pairs.frobenius_norm())
-    yield Measurement(operator, "effective_rank", reduction, pairs.effective_rank())
+def _statistics(operator: str, reduction: str, found: FrameStatistics) -> Iterator[Measurement]:
+    yield Measurement(operator, "trace", reduction, found.trace())
+    yield Measurement(operator, "frobenius_norm", reduction, found.frobenius_norm())
+    yield Measurement(operator, "effective_rank", reduction, found.effective_rank())
 
 
 def _mean_reductions(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
@@ -242,8 +242,9 @@ def _mean_reductions(ntk: NTK, analysis: Analysis, generator: torch.Generator) -
     for name, axes in _REDUCED_AXES.items():
         reduced = mean_over(ntk, *axes)
         sketch = range_sketch(reduced, analysis.sketch, generator=generator)
-        frame = random_frame(reduced, _reduced_probes(ntk, reduced.in_size, analysis), generator=generator, sketch=sketch)
-        yield from _statistics("ntk", f"{name}_mean", compress(reduced, frame, block_size=analysis.block_size))
+        sampler = Sampler(reduced, generator=generator, sketch=sketch, block_size=analysis.block_size)
+        sampler.add(_reduced_probes(ntk, reduced.in_size, analysis))
+        yield from _statistics("ntk", f"{name}_mean", sampler.statistics())
 
 
 def _trace_reductions(ntk: NTK, pairs: LeadingEigenpairs, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
@@ -257,5 +258,5 @@ def _trace_reductions(ntk: NTK, pairs: LeadingEigenpairs, analysis: Analysis, ge
 
 
 def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis) -> int:
-    """A reduction needs fewer probes than the full operator: a quarter; all there are where ``analysis.probes`` reaches its dimension."""
-    return dimension if analysis.probes >= min(dimension, ntk.in_size) else math.ceil(max(analysis.probes / 4, 2))
+    """A reduction needs fewer probes than the full operator: half; all there are where ``analysis.probes`` reaches its dimension."""
+    return dimension if analysis.probes >= min(dimension, ntk.in_size) else math.ceil(max(analysis.probes / 2, 2))

@@ -46,10 +46,10 @@ def ours(instance: Instance, tolerance: float, generator: torch.Generator) -> It
     pairs = leading_eigenpairs(ntk, _DEFLATED, krylov_block=_KRYLOV_BLOCK, krylov_depth=_KRYLOV_DEPTH, generator=generator)
     sampler = Sampler(ntk, ntk.core, generator=generator, sketch=pairs.vectors)
     of_compressions: dict[str, Callable[[], Estimate]] = {
-        "trace": lambda: sampler.compressions()[0].trace(),
-        "frobenius_norm": lambda: sampler.compressions()[0].frobenius_norm(),
-        "effective_rank": lambda: sampler.compressions()[0].effective_rank(),
-        "core_alignment": lambda: sampler.compressions()[0].alignment(sampler.compressions()[1]),
+        "trace": lambda: sampler.statistics().trace(),
+        "frobenius_norm": lambda: sampler.statistics().frobenius_norm(),
+        "effective_rank": lambda: sampler.statistics().effective_rank(),
+        "core_alignment": sampler.alignment,
     }
     for name, found in of_compressions.items():
         estimate = until(tolerance, found, sampler.add, _FIRST_PROBES, _MOST_PROBES, drawn=sampler.num_probes)
@@ -57,7 +57,7 @@ def ours(instance: Instance, tolerance: float, generator: torch.Generator) -> It
     for name, axes in REDUCED.items():
         operator = mean_over(ntk, *axes)
         reduced = Sampler(operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator))
-        estimate = until(tolerance, lambda s=reduced: s.compressions()[0].effective_rank(), reduced.add, 8, _MOST_PROBES)  # type: ignore[misc]
+        estimate = until(tolerance, lambda s=reduced: s.statistics().effective_rank(), reduced.add, 8, _MOST_PROBES)  # type: ignore[misc]
         yield Timed(name, estimate, time.perf_counter() - started)
 
 

@@ -1,4 +1,4 @@
-"""Symmetric operators compressed onto a shared frame: all statistics of all of them from one set of probes."""
+"""Symmetric operators compressed onto a shared frame: what products F^* x alone tell of A = F F^*."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.frame_statistics import PairStatistics
 from kpflow_cli.estimators.probes import Frame, probe_block_size
 from kpflow_cli.estimators.totals import pair_total
 from kpflow_cli.operators.base import LinearOperator
@@ -53,4 +53,4 @@ def compression_of(operator: LinearOperator, frame: Frame, of_vectors: Tensor) -
     others = of_vectors if operator.gram_factor is not None else frame.vectors.flatten(1)
     gram = (others @ of_vectors.T).double()
     gram = (gram + gram.T) / 2
-    return Compression(gram.diagonal(), gram.square(), operator.in_size, frame.sampling, gram)
+    return Compression(gram.diagonal(), operator.in_size, frame.sampling, gram.square(), gram)

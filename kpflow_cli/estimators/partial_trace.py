@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.frame_statistics import PairStatistics
 from kpflow_cli.estimators.probes import Frame, probe_block_size
 from kpflow_cli.estimators.totals import pair_total, vector_total
 from kpflow_cli.operators.base import LinearOperator
@@ -35,7 +35,7 @@ def partial_trace_of(images: Tensor, kept: tuple[int, ...], frame: Frame) -> Pai
     """One partial trace from the images ``(k, *shape)`` of a frame's vectors."""
     matrices = _matrices(images, kept)
     contributions = matrices.double().square().sum((1, 2))
-    return PairStatistics(contributions, pair_products(matrices, matrices).double(), matrices.shape[1], frame.sampling)
+    return PairStatistics(contributions, matrices.shape[1], frame.sampling, pair_products(matrices, matrices).double())
 
 
 def partial_trace_alignment(

@@ -13,9 +13,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from kpflow_cli.estimators.compression import Compression, compression_of, images
+from kpflow_cli.estimators.compression import images
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.frame_statistics import FrameStatistics, PairStatistics, VectorStatistics
 from kpflow_cli.estimators.partial_trace import partial_trace_alignment, partial_trace_of
 from kpflow_cli.estimators.probes import Frame, grow, probe_block_size, random_frame, range_sketch
 from kpflow_cli.operators.base import LinearOperator
@@ -28,7 +28,8 @@ _SKETCH = 8
 
 
 class Sampler:
-    """Probes shared by operators on one space, with the operators' images of them; more can be added, nothing is computed twice.
+    """Probes shared by operators on one space, with what their images of them contribute to every statistic; more can be added, nothing is
+    computed twice.
 
     ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading eigenvectors. Products are made ``block_size``
     at a time, None chooses by memory.
@@ -47,9 +48,12 @@ class Sampler:
                 raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: no operator on one space")
             if operator.in_shape != first.in_shape:
                 raise ValueError(f"{first} is on {first.in_shape}, {operator} on {operator.in_shape}: no common probes")
-        self._operators, self._sketch, self._block_size = operators, sketch, block_size
+        self._operators, self._sketch = operators, sketch
+        self._block_size = block_size or min(probe_block_size(operator) for operator in operators)
         self._generator = generator or torch.Generator().manual_seed(0)
-        self._images = [torch.empty(0) for _ in operators]
+        # <x, A x> by operator and vector; <A x, C x> by both operators and vector
+        self._contributions = torch.empty(len(operators), 0, dtype=torch.float64)
+        self._products = torch.empty(len(operators), len(operators), 0, dtype=torch.float64)
         self._frame: Frame | None = None
 
     @property
@@ -69,16 +73,36 @@ class Sampler:
         known = 0 if self._frame is None else len(self._frame.vectors)
         self._frame = _enlarged(self._frame, self._operators[0], probes, self._generator, self._sketch)
         added = self._frame.vectors[known:]
-        if not len(added):
-            return
-        for index, operator in enumerate(self._operators):
-            new = images(operator, added, block_size=self._block_size)
-            self._images[index] = torch.cat([self._images[index], new]) if known else new
+        for part in added.split(self._block_size) if len(added) else ():
+            applied = [_applied(operator, part) for operator in self._operators]
+            contributions = torch.stack([contribution for contribution, _ in applied])
+            products = torch.stack([torch.stack([_inner(one, other) for _, one in applied]) for _, other in applied])
+            self._contributions = torch.cat([self._contributions, contributions], dim=-1)
+            self._products = torch.cat([self._products, products], dim=-1)
 
-    def compressions(self) -> tuple[Compression, ...]:
-        """The operators compressed onto all vectors so far."""
-        pairs = zip(self._operators, self._images, strict=True)
-        return tuple(compression_of(operator, self.frame, found) for operator, found in pairs)
+    def statistics(self, index: int = 0) -> VectorStatistics:
+        """Those of one operator, from all vectors so far."""
+        operator = self._operators[index]
+        return VectorStatistics(self._contributions[index], operator.in_size, self.frame.sampling, self._products[index, index])
+
+    def alignment(self, first: int = 0, second: int = 1) -> Estimate:
+        """Cosine alignment of two of the operators, within [0, 1]."""
+        return self.statistics(first).alignment(self.statistics(second), self._products[first, second])
+
+
+def _applied(operator: LinearOperator, block: Tensor) -> tuple[Tensor, Tensor]:
+    """<x, A x> of each vector, never negative where A = F F^*, and the images A x."""
+    factor = operator.gram_factor
+    if factor is None:
+        image = operator.matblock(block)
+        return _inner(block, image), image
+    half = factor.adjoint_matblock(block)
+    return _inner(half, half), factor.matblock(half)
+
+
+def _inner(first: Tensor, second: Tensor) -> Tensor:
+    """Inner products of two blocks, vector by vector: ``(m,)`` float64 on the CPU, without a copy of the blocks in double precision."""
+    return torch.stack([one.double().flatten() @ other.double().flatten() for one, other in zip(first, second, strict=True)]).cpu()
 
 
 class _PartialTraceSampler:
@@ -140,7 +164,7 @@ def trace(
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
         return Estimate(eigenvalues.sum().item())
-    return _estimate(operator, PairStatistics.trace, num_probes, generator, tolerance, most_probes)
+    return _estimate(operator, FrameStatistics.trace, num_probes, generator, tolerance, most_probes)
 
 
 def frobenius_norm(
@@ -155,7 +179,7 @@ def frobenius_norm(
     norm = operator.frobenius_norm()
     if norm is not None:
         return Estimate(norm)
-    return _estimate(operator, PairStatistics.frobenius_norm, num_probes, generator, tolerance, most_probes)
+    return _estimate(operator, FrameStatistics.frobenius_norm, num_probes, generator, tolerance, most_probes)
 
 
 def effective_rank(
@@ -173,7 +197,7 @@ def effective_rank(
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
         return Estimate((eigenvalues.sum().square() / eigenvalues.square().sum()).item())
-    return _estimate(operator, PairStatistics.effective_rank, num_probes, generator, tolerance, most_probes)
+    return _estimate(operator, FrameStatistics.effective_rank, num_probes, generator, tolerance, most_probes)
 
 
 def cosine_alignment(
@@ -200,12 +224,7 @@ def cosine_alignment(
 
         return until(tolerance, one.alignment_with(two), add, num_probes, most_probes)
     sampler = Sampler(first, second, generator=generator, sketch=range_sketch(first, _SKETCH, generator=generator))
-
-    def found() -> Estimate:
-        one, other = sampler.compressions()
-        return one.alignment(other)
-
-    return until(tolerance, found, sampler.add, num_probes, most_probes)
+    return until(tolerance, sampler.alignment, sampler.add, num_probes, most_probes)
 
 
 def rayleigh_quotient(operator: LinearOperator, vector: Tensor) -> Estimate:
@@ -251,7 +270,7 @@ def until(
 
 def _estimate(
     operator: LinearOperator,
-    statistic: Callable[[PairStatistics], Estimate],
+    statistic: Callable[[FrameStatistics], Estimate],
     num_probes: int,
     generator: torch.Generator | None,
     tolerance: float | None,
@@ -263,4 +282,4 @@ def _estimate(
         partial = _PartialTraceSampler(operator, factor, generator)
         return until(tolerance, lambda: statistic(partial.statistics()), partial.add, num_probes, most_probes)
     sampler = Sampler(operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator))
-    return until(tolerance, lambda: statistic(sampler.compressions()[0]), sampler.add, num_probes, most_probes)
+    return until(tolerance, lambda: statistic(sampler.statistics()), sampler.add, num_probes, most_probes)

@@ -21,6 +21,7 @@ from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame
 from kpflow_cli.estimators.spectrum import leading_eigenpairs
+from kpflow_cli.estimators.statistics import Sampler
 from kpflow_cli.estimators.trace import hutch_plus_plus_trace, hutchinson_trace, xnystrace, xtrace
 from kpflow_cli.operators import DenseOperator, GlobalNTK, GramOperator
 
@@ -99,6 +100,12 @@ def full(case: Case, seed: int, *, sketched: bool = True) -> Found:
     cosine = (case.dense * case.other.matrix).sum() / (case.dense.norm() * case.other.matrix.norm())
     found = {"trace": (exact[0], first.trace()), "norm": (exact[1], first.frobenius_norm()), "rank": (exact[2], first.effective_rank())}
     found["cosine"] = (cosine.item(), first.alignment(second))
+    sampler = Sampler(case.operator, case.other, generator=seeded(seed), sketch=case.sketch if sketched else None)
+    sampler.add(PROBES)
+    by_vectors = sampler.statistics()
+    found["norm_by_vectors"] = (exact[1], by_vectors.frobenius_norm())
+    found["rank_by_vectors"] = (exact[2], by_vectors.effective_rank())
+    found["cosine_by_vectors"] = (cosine.item(), sampler.alignment())
     if sketched:
         target = case.sketch[0].flatten()
         quotient = (target @ case.dense @ target).item()
@@ -148,7 +155,8 @@ def test_full_quantities(name: str) -> None:
     found = coverages(lambda seed: full(case(name), seed))
     if name == "flat":
         # every Rayleigh quotient is 2.5: all but the cosine is exact, to rounding, from any frame
-        assert [found.pop(quantity) for quantity in ("trace", "norm", "rank", "share")] == [1.0] * 4
+        exact = ("trace", "norm", "rank", "share", "norm_by_vectors", "rank_by_vectors")
+        assert [found.pop(quantity) for quantity in exact] == [1.0] * len(exact)
     assert_covered(found)
 
 

@@ -8,7 +8,7 @@ import torch
 from oracles import DenseOracle, build_model, normal, relative_error, rotation, seeded, spectrum
 from torch import Tensor
 
-from kpflow_cli.estimators.pairs import PairStatistics
+from kpflow_cli.estimators.frame_statistics import PairStatistics
 from kpflow_cli.estimators.partial_trace import pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.operators import DenseOperator, GlobalNTK

@@ -107,7 +107,7 @@ def test_added_probes_leave_the_earlier_ones_as_they_are() -> None:
     sampler.add(1000)
     sampler.add(1)
     assert sampler.frame.num_probes == sampler.num_probes == SIZE
-    assert sampler.compressions()[0].trace() == Estimate(pytest.approx(spectrum("power_law", SIZE).sum().item(), rel=1e-12))
+    assert sampler.statistics().trace() == Estimate(pytest.approx(spectrum("power_law", SIZE).sum().item(), rel=1e-12))
 
 
 def test_default_generator_is_fixed() -> None:

@@ -61,6 +61,7 @@ class RecurrentModel(Model):
 
     gain: float = key("factor g on the initial recurrent weights", at_least=0)
     initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
+    fixed_points: int = key("non-trivial fixed points planted at initialization: states that zero input leaves where they are", at_least=0)
 
 
 @dataclass

@@ -52,6 +52,7 @@ def build_model(
     gain: float = 1.3,
     initialization: str = "xavier_normal",
     dt: float = 0.7,
+    fixed_points: int = 0,
     seed: int = 0,
 ) -> RecurrentModel:
     weights: InitialWeights = {"gain": gain, "initialization": initialization, "generator": seeded(seed)}
@@ -59,11 +60,11 @@ def build_model(
     bias = not kind.endswith("_without_bias")
     model: RecurrentModel
     if kind.startswith("gru"):
-        model = GRU(**sizes, bias=bias, **weights)
+        model = GRU(**sizes, bias=bias, fixed_points=fixed_points, **weights)
     elif kind.startswith("vanilla_rnn"):
-        model = VanillaRNN(**sizes, bias=bias, **weights)
+        model = VanillaRNN(**sizes, bias=bias, fixed_points=fixed_points, **weights)
     else:
-        model = ContinuousTimeRNN(**sizes, dt=dt, **weights)
+        model = ContinuousTimeRNN(**sizes, dt=dt, fixed_points=fixed_points, **weights)
     return model.double()
 
 

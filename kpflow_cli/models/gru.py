@@ -7,6 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.models.fixed_points import draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
 from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
 
@@ -15,13 +16,39 @@ class GRU(RecurrentModel):
     """torch's nn.GRU, one layer, so that trained weights load into a plain nn.GRU; state h of ``units`` units.
 
     Sites (paper.md, section 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n outputs each (gates r, z, candidate c).
+    ``fixed_points`` planted states are tanh(N(0, I)); only the candidate's recurrent weights change for them.
     """
 
-    def __init__(self, *, input_size: int, output_size: int, units: int, bias: bool, **initial_weights: Unpack[InitialWeights]) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        units: int,
+        bias: bool,
+        fixed_points: int = 0,
+        **initial_weights: Unpack[InitialWeights],
+    ) -> None:
         super().__init__()
+        self.input_size = input_size
         self.gru = nn.GRU(input_size, units, bias=bias, batch_first=True)
         self.readout = nn.Linear(units, output_size)
         initialize(self, "gru.weight_hh_l0", units=units, **initial_weights)
+        points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
+        self._plant(points)
+        self.register_buffer("fixed_points", points, persistent=False)
+
+    @torch.no_grad()
+    def _plant(self, points: Tensor) -> None:
+        """Make each point d, ``(k, n)``, its own candidate c at zero input: then h = (1-z) c + z h = d whatever the gate z."""
+        units = points.shape[1]
+        weights = {name: parameter.double() for name, parameter in self.gru.named_parameters()}
+        from_input = weights.get("bias_ih_l0", points.new_zeros(3 * units))
+        from_state = nn.functional.linear(points, weights["weight_hh_l0"], weights.get("bias_hh_l0"))
+        r = torch.sigmoid(from_input[:units] + from_state[:, :units])
+        bias_c = weights["bias_hh_l0"][2 * units :] if "bias_hh_l0" in weights else 0.0
+        wanted = (torch.atanh(points) - from_input[2 * units :]) / r - bias_c
+        impose(self.gru.get_parameter("weight_hh_l0")[2 * units :], points, wanted)
 
     def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ``RecurrentModel.forward`` says, by nn.GRU."""

@@ -7,6 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.models.fixed_points import draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
 from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
 
@@ -15,15 +16,28 @@ class ContinuousTimeRNN(RecurrentModel):
     """h_t = (1 - dt) h_{t-1} + dt (W tanh(h_{t-1}) + W_in x_t), a linear readout of h, no biases in the recurrence.
 
     Sites: ``recurrent`` W tanh(h_{t-1}) and ``input`` W_in x_t; df/du = dt I for both, so K = dt^2 V V^T (x) I_n exactly.
+    ``fixed_points`` planted states are N(0, I).
     """
 
-    def __init__(self, *, input_size: int, output_size: int, units: int, dt: float, **initial_weights: Unpack[InitialWeights]) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        units: int,
+        dt: float,
+        fixed_points: int = 0,
+        **initial_weights: Unpack[InitialWeights],
+    ) -> None:
         super().__init__()
-        self.dt = dt
+        self.input_size, self.dt = input_size, dt
         self.recurrent = nn.Linear(units, units, bias=False)
         self.input = nn.Linear(input_size, units, bias=False)
         self.readout = nn.Linear(units, output_size)
         initialize(self, "recurrent.weight", units=units, **initial_weights)
+        points = draw_points(fixed_points, units, initial_weights["generator"])
+        impose(self.recurrent.weight, points.tanh(), points)
+        self.register_buffer("fixed_points", points, persistent=False)
 
     def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ``RecurrentModel.forward`` says, by a loop over time."""
@@ -57,13 +71,28 @@ class VanillaRNN(RecurrentModel):
     """torch's nn.RNN with tanh, h_t = tanh(W h_{t-1} + b_hh + W_in x_t + b_ih), and a linear readout.
 
     Sites: ``recurrent`` W h_{t-1} and ``input`` W_in x_t; df/du = diag(1 - h_t^2) for both.
+    ``fixed_points`` planted states are tanh(N(0, I)).
     """
 
-    def __init__(self, *, input_size: int, output_size: int, units: int, bias: bool, **initial_weights: Unpack[InitialWeights]) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        units: int,
+        bias: bool,
+        fixed_points: int = 0,
+        **initial_weights: Unpack[InitialWeights],
+    ) -> None:
         super().__init__()
+        self.input_size = input_size
         self.rnn = nn.RNN(input_size, units, nonlinearity="tanh", bias=bias, batch_first=True)
         self.readout = nn.Linear(units, output_size)
         initialize(self, "rnn.weight_hh_l0", units=units, **initial_weights)
+        points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
+        biases = sum(parameter.detach().double() for name, parameter in self.rnn.named_parameters() if name.startswith("bias"))
+        impose(self.rnn.get_parameter("weight_hh_l0"), points, torch.atanh(points) - biases)
+        self.register_buffer("fixed_points", points, persistent=False)
 
     def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ``RecurrentModel.forward`` says, by nn.RNN."""

@@ -89,9 +89,17 @@ class Model(nn.Module, ABC):
 
 
 class RecurrentModel(Model):
-    """A recurrent network with a linear readout that can say what its weight sites are."""
+    """A recurrent network with a linear readout that can say what its weight sites are.
 
+    Attributes:
+        input_size: n_in.
+        readout: from states to outputs.
+        fixed_points: states planted at initialization that zero input leaves where they are, ``(k, n)``.
+    """
+
+    input_size: int
     readout: nn.Linear
+    fixed_points: Tensor
 
     @abstractmethod
     def forward(self, inputs: Tensor, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pandas as pd
@@ -13,10 +14,28 @@ from .style import COLOURS, LINE_STYLES, StyledFigure, line_with_band, panels, s
 
 Tables = dict[str, pd.DataFrame]
 
+Draw = Callable[[Tables], StyledFigure | None]
+
 _NAMES = {"k": "$K$", "p": "$P$", "ntk": "NTK$_S$", "v": "$V$"}
 
 
-@styled
+def _drawn_from(table: str, **values: str) -> Callable[[Callable[[Tables], StyledFigure]], Draw]:
+    """Nothing is drawn of a run that has no such table, or no row in it with these values: not every run measures everything."""
+
+    def decorated(draw: Callable[[Tables], StyledFigure]) -> Draw:
+        @functools.wraps(draw)
+        def drawn(tables: Tables) -> StyledFigure | None:
+            rows = tables.get(table, pd.DataFrame())
+            for column, value in values.items():
+                rows = rows[rows[column] == value] if column in rows else rows.iloc[:0]
+            return None if rows.empty else styled(draw)(tables)
+
+        return drawn
+
+    return decorated
+
+
+@_drawn_from("training")
 def draw_training(tables: Tables) -> StyledFigure:
     """Loss and accuracy."""
     training = tables["training"]
@@ -37,13 +56,18 @@ def draw_training(tables: Tables) -> StyledFigure:
     return figure
 
 
-@styled
+@_drawn_from("measurements", operator="ntk", quantity="effective_rank")
 def draw_effective_ranks(tables: Tables) -> StyledFigure:
     """Effective ranks of NTK_S with bands of one standard error."""
-    figure, [row] = panels(1, 3, panel_size=(2.3, 2.2))
-    layout = {"all": ("full",), "time": ("temporal_mean", "temporal_trace"), "space": ("spatial_mean", "spatial_trace")}
-    titles = ("full", "temporal (units reduced)", "spatial (trials, times reduced)")
-    for panel, title, reductions in zip(row, titles, layout.values(), strict=True):
+    layout = {
+        "full": ("full",),
+        "temporal (units reduced)": ("temporal_mean", "temporal_trace"),
+        "spatial (trials, times reduced)": ("spatial_mean", "spatial_trace"),
+    }
+    measured = set(tables["measurements"]["reduction"][tables["measurements"]["operator"] == "ntk"])
+    layout = {title: there for title, wanted in layout.items() if (there := tuple(each for each in wanted if each in measured))}
+    figure, [row] = panels(1, len(layout), panel_size=(2.3, 2.2))
+    for panel, (title, reductions) in zip(row, layout.items(), strict=True):
         for order, reduction in enumerate(reductions):
             found = _quantity(tables, "effective_rank", reduction)
             line_with_band(panel, found["step"], found["value"], found["stderr"], reduction.rpartition("_")[2], order)
@@ -56,7 +80,7 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
     return figure
 
 
-@styled
+@_drawn_from("measurements", quantity="alignment")
 def draw_alignment(tables: Tables) -> StyledFigure:
     """Alignment of NTK_S with its Kronecker core, and its overlap with each target mode, with bands of one standard error."""
     figure, [[alignment, overlap]] = panels(1, 2, panel_size=(3.2, 2.4))
@@ -77,13 +101,14 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     return figure
 
 
-@styled
+@_drawn_from("spectra")
 def draw_spectra(tables: Tables) -> StyledFigure:
     """Leading eigenvalues of K and NTK_S, singular values of P and V, with cumulative shares, at the first, middle and last checkpoint."""
     spectra = tables["spectra"]
     steps = _first_middle_last(spectra)
-    figure, [values, shares] = panels(2, 4, panel_size=(1.9, 1.8), sharex=True)
-    for value, share, (operator, name) in zip(values, shares, _NAMES.items(), strict=True):
+    names = {operator: name for operator, name in _NAMES.items() if operator in set(spectra["operator"])}
+    figure, [values, shares] = panels(2, len(names), panel_size=(1.9, 1.8), sharex=True)
+    for value, share, (operator, name) in zip(values, shares, names.items(), strict=True):
         for step, colour, style in zip(steps, shades(len(steps)), LINE_STYLES, strict=False):
             found = spectra[(spectra["operator"] == operator) & (spectra["step"] == step)]
             value.plot(found["index"], found["value"], color=colour, linestyle=style, label=f"step {step}")
@@ -99,7 +124,7 @@ def draw_spectra(tables: Tables) -> StyledFigure:
     return figure
 
 
-@styled
+@_drawn_from("temporal_modes")
 def draw_temporal_modes(tables: Tables) -> StyledFigure:
     """Leading temporal modes of NTK_S and V over time, a line a trial, at the first, middle and last checkpoint."""
     modes = tables["temporal_modes"]
@@ -122,7 +147,7 @@ def draw_temporal_modes(tables: Tables) -> StyledFigure:
     return figure
 
 
-@styled
+@_drawn_from("outputs")
 def draw_outputs(tables: Tables) -> StyledFigure:
     """Outputs over time before and after training, with the targets dashed."""
     outputs = tables["outputs"]
@@ -144,7 +169,7 @@ def draw_outputs(tables: Tables) -> StyledFigure:
     return figure
 
 
-PLOTS: dict[str, Callable[[Tables], StyledFigure]] = {
+PLOTS: dict[str, Draw] = {
     "training": draw_training,
     "effective_ranks": draw_effective_ranks,
     "alignment": draw_alignment,

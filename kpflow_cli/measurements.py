@@ -16,9 +16,7 @@ from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
 from kpflow_cli.estimators.statistics import Sampler, rayleigh_quotient, until
-from kpflow_cli.models.sites import Linearization
-from kpflow_cli.models.tracing import ModuleTrajectory
-from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, KroneckerCore, LinearOperator, ModuleNTK, global_ntk, mean_over
+from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, KroneckerCore, LinearOperator, ModuleNTK, mean_over
 
 NTK = GlobalNTK | ModuleNTK
 
@@ -26,14 +24,13 @@ NTK = GlobalNTK | ModuleNTK
 _REDUCED_AXES = {"temporal": ("unit",), "spatial": ("trial", "time")}
 _KEPT_AXES = {name: tuple(index for index, axis in enumerate(STATE_AXES) if axis not in axes) for name, axes in _REDUCED_AXES.items()}
 
-# the temporal mean is of nearly one dimension: at this depth a few modes are converged to rounding
-_MODES_KRYLOV_DEPTH = 4
-
 
 @dataclass(frozen=True)
 class Analysis:
-    """How much work goes into the estimates; the meaning of each number stands in schema.py under the same name."""
+    """What is measured, and how much work goes into the estimates; the meaning of each stands in schema.py under the same name."""
 
+    measures: tuple[str, ...]
+    records: tuple[str, ...]
     probes: int
     tolerance: float | None
     most_probes: int
@@ -78,44 +75,33 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(
-    trajectory: Linearization | ModuleTrajectory, target_directions: Tensor, analysis: Analysis, generator: torch.Generator
-) -> Measured:
-    """Every quantity of one checkpoint.
+def measure(ntk: NTK, target_directions: Tensor, analysis: Analysis, generator: torch.Generator) -> Measured:
+    """The chosen quantities of one checkpoint.
 
-    ``target_directions`` are the target modes carried back through the readout, orthonormal ``(k, B, T, n)``. Where
+    ``target_directions`` are the target modes carried back through the readout, unit vectors ``(k, B, T, n)``. Where
     ``analysis.probes`` reaches the dimension N = B T n every estimate is exact.
     """
-    ntk = global_ntk(trajectory)
-    core_rows, core_spectrum = _core(ntk, analysis.eigenvalues)
-    parameter_rows, parameter_spectrum = _parameter_operator(ntk, analysis, generator)
-    propagator_rows, propagator_spectrum = _propagator(ntk, analysis, generator)
-    pairs = _leading(ntk, analysis, generator)
-    full_rows, full_spectrum = _full(ntk, pairs, target_directions, analysis, generator)
-    rows = (*full_rows, *_trace_reductions(ntk, pairs, analysis, generator), *_mean_reductions(ntk, analysis, generator))
-    return Measured(
-        (*rows, *parameter_rows, *propagator_rows, *core_rows),
-        (full_spectrum, parameter_spectrum, propagator_spectrum, core_spectrum),
-    )
+    rows: list[Measurement] = []
+    spectra: list[Spectrum] = []
+    pairs = _leading(ntk, analysis, generator) if {"ntk", "trace"} & set(analysis.measures) else None
+    for name in analysis.measures:
+        if name == "trace":
+            assert pairs is not None
+            rows += _trace_reductions(ntk, pairs, analysis, generator)
+        elif name == "mean":
+            rows += _mean_reductions(ntk, analysis, generator)
+        else:
+            if name == "ntk":
+                assert pairs is not None
+                found, spectrum = _full(ntk, pairs, target_directions, analysis, generator)
+            else:
+                found, spectrum = _FACTORS[name](ntk, analysis, generator)
+            rows += found
+            spectra.append(spectrum)
+    return Measured(tuple(rows), tuple(spectra))
 
 
-@torch.no_grad()
-def temporal_modes(trajectory: Linearization | ModuleTrajectory, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Leading temporal modes by operator, ``(count, B, T)``: of V its left singular vectors, of NTK_S the eigenvectors of its
-    temporal ``mean`` reduction. Unit vectors, largest entry positive."""
-    ntk = global_ntk(trajectory)
-    core = ntk.core
-    assert isinstance(core, KroneckerCore)
-    pairs = leading_eigenpairs(mean_over(ntk, "unit"), count, krylov_block=count + 5, krylov_depth=_MODES_KRYLOV_DEPTH, generator=generator)
-    return {"ntk": _with_positive_peak(pairs.vectors), "v": _with_positive_peak(core.temporal_modes(count))}
-
-
-def _with_positive_peak(modes: Tensor) -> Tensor:
-    flat = modes.double().flatten(1)
-    return (flat * flat.gather(1, flat.abs().argmax(1, keepdim=True)).sign()).reshape(modes.shape)
-
-
-def _core(ntk: NTK, count: int) -> tuple[list[Measurement], Spectrum]:
+def _core(ntk: NTK, analysis: Analysis, _generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
     """V and the core V V^T (x) I_n, exact."""
     core = ntk.core
     assert isinstance(core, KroneckerCore)
@@ -125,7 +111,7 @@ def _core(ntk: NTK, count: int) -> tuple[list[Measurement], Spectrum]:
     rows = [_exact("core", "trace", units * squares.sum()), *_exact_norms("core", squares.repeat_interleave(units))]
     # V is rectangular: it has no trace, and its effective rank is that of V V^T
     rows += _exact_norms("v", singular, weights=squares)
-    return rows, _spectrum("v", singular, squares, count)
+    return rows, _spectrum("v", singular, squares, analysis.eigenvalues)
 
 
 def _exact(operator: str, quantity: str, value: Tensor) -> Measurement:
@@ -192,6 +178,9 @@ def _propagator(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tup
         _largest("p", triplets.values, triplets.residuals, block),
     ]
     return rows, _spectrum("p", triplets.values, triplets.values.square(), analysis.eigenvalues, norm_estimate.value**2)
+
+
+_FACTORS = {"k": _parameter_operator, "p": _propagator, "v": _core}
 
 
 def _largest(operator: str, values: Tensor, residuals: Tensor, start_vectors: int) -> Measurement:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.measurements import Analysis
-from kpflow_cli.models.sites import Model
+from kpflow_cli.models.sites import Model, RecurrentModel
 from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators import ModuleNTK
 from kpflow_cli.randomness import Randomness
+from kpflow_cli.records import RECORDS
 from kpflow_cli.task import Task
 from kpflow_cli.training import Evaluation, Trainer, build_optimizer, geometric_schedule
 
@@ -39,8 +40,8 @@ class Plan:
         )
         self.model.to(self.device, self.dtype)
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
-        self._refuse_unmeasurable()
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
+        self._refuse_unmeasurable()
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
 
     def trainer(self) -> Trainer:
@@ -52,7 +53,11 @@ class Plan:
         return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
 
     def _refuse_unmeasurable(self) -> None:
-        """Find out before any work whether a network has weight sites, and a core on its state."""
+        """Find out before any work whether a network has weight sites, and a core on its state, and can be recorded as asked."""
+        for name in self.analysis.records:
+            if RECORDS[name].recurrent_only and not isinstance(self.model, RecurrentModel):
+                able = ", ".join(each for each, record in RECORDS.items() if not record.recurrent_only)
+                raise UserError(f"analysis.records={name}: only of a recurrent model that says what its sites are; of others: {able}")
         trajectory = self.model.linearize(self.evaluation.batch.inputs)
         if isinstance(trajectory, ModuleTrajectory):
             _ = ModuleNTK(trajectory).core
@@ -81,7 +86,8 @@ def _construct(kind: type, group: str, node: DictConfig, **keywords: Any) -> Any
 
 
 def _analysis(node: DictConfig, trials: int) -> Analysis:
-    analysis = Analysis(**{declared.name: node[declared.name] for declared in fields(Analysis)})
+    values = {declared.name: node[declared.name] for declared in fields(Analysis)}
+    analysis = Analysis(**values | {"measures": tuple(node.measures), "records": tuple(node.records)})
     ntk_space = analysis.krylov_block * analysis.krylov_depth
     propagator_space = trials * analysis.propagator_krylov_block * analysis.propagator_krylov_depth
     if analysis.eigenvalues > min(ntk_space, propagator_space):

@@ -6,6 +6,7 @@ import sys
 
 from tqdm import tqdm
 
+from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.measurements import Measured
 
 # the statistics of a line: heading, quantity, reduction
@@ -41,14 +42,16 @@ class Progress:
         self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S")
 
     def measured(self, step: int, measured: Measured) -> None:
-        """One line: the main statistics of NTK_S, each with its relative standard error."""
+        """One line: the main statistics of NTK_S that were measured, each with its relative standard error; none if none was."""
+        if not measured.measurements:
+            return
         if not self._heading_shown:
             self._write("NTK_S along training, +- relative standard error (temporal, spatial: effective rank of each reduction)")
             self._write(f"{'step':>6}" + "".join(f"{heading:>20}" for heading, _, _ in _COLUMNS))
             self._heading_shown = True
         found = {(row.quantity, row.reduction): row.estimate for row in measured.measurements if row.operator == "ntk"}
-        estimates = (found[quantity, reduction] for _, quantity, reduction in _COLUMNS)
-        self._write(f"{step:>6}" + "".join(f"{f'{e.value:.4g} +- {100 * e.relative_error:.1f} %':>20}" for e in estimates))
+        estimates = (found.get((quantity, reduction)) for _, quantity, reduction in _COLUMNS)
+        self._write(f"{step:>6}" + "".join(f"{_shown(estimate):>20}" for estimate in estimates))
 
     def close(self) -> None:
         """Take the bar away."""
@@ -57,3 +60,7 @@ class Progress:
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stdout)
         sys.stdout.flush()
+
+
+def _shown(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.4g} +- {100 * estimate.relative_error:.1f} %"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ from omegaconf import DictConfig
 
 from kpflow_cli import measurements, provenance, tables
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.operators import global_ntk
 from kpflow_cli.plan import Plan
 from kpflow_cli.progress import Progress
+from kpflow_cli.records import RECORDS
+from kpflow_cli.records.scene import Scene
 from kpflow_cli.schema import identity
 from kpflow_cli.store import Checkpoint, Drawing, Rows, RunFolder, identity_hash, open_run_folder, read_tables
 
-Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing]]
-
-_SHOWN_MODES = 3
+# each draws from the CSV files of a run; None where they do not hold what it shows
+Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
 
 
 def run(config: DictConfig, run_dir: Path, plots: Plots) -> None:
@@ -74,13 +76,13 @@ class _Session:
         self._plan, self._folder = plan, folder
         self._trainer = plan.trainer()
         self._last_step: int = plan.config.training.steps
-        self._tables: dict[str, Rows] = {name: [] for name in ("training", "measurements", "spectra", "temporal_modes", "outputs")}
+        self._tables: dict[str, Rows] = {}
         self._recorded_step = -1
         checkpoint = folder.latest_checkpoint()
         if checkpoint is not None:
             self._restore(checkpoint)
         record = folder.read_record()
-        at_end = self._recorded_step == self._last_step or all(folder.has_table(name) for name in self._tables)
+        at_end = self._recorded_step == self._last_step or all(folder.has_table(name) for name in record.get("tables", ()))
         self._was_complete = record.get("status") == "complete" and at_end
         self._earlier: dict[str, Any] = record if checkpoint is not None else {}
         self._stopwatch = _Stopwatch(self._earlier.get("seconds", {}))
@@ -146,13 +148,15 @@ class _Session:
         tables_written = read_tables(self._folder.path)
         for name, draw in plots.items():
             if not (self._was_complete and self._folder.has_drawing(name)):
-                self._folder.write_drawing(name, draw(tables_written))
+                drawing = draw(tables_written)
+                if drawing is not None:
+                    self._folder.write_drawing(name, drawing)
 
     def _visit(self, step: int, loss: float, progress: Progress) -> None:
         """Record one step: evaluate, measure, save, as far as each is due."""
         config = self._plan.config
         if step % config.training.evaluation_interval == 0 or step == self._last_step:
-            self._tables["training"].append({"step": step, "loss": loss, **self._plan.evaluation.scores(self._plan.model)})
+            self._add("training", [{"step": step, "loss": loss, **self._plan.evaluation.scores(self._plan.model)}])
         if step in self._plan.schedule:
             progress.measuring()
             self._stopwatch.switch("measuring")
@@ -167,24 +171,26 @@ class _Session:
     def _measure(self, step: int) -> measurements.Measured:
         """Measure everything at one step and add the rows to the tables."""
         plan = self._plan
-        linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+        trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+        ntk = global_ntk(trajectory)
         generator = plan.randomness.generator("probes", step)
         try:
-            measured = measurements.measure(linearization, plan.target_directions, plan.analysis, generator)
+            measured = measurements.measure(ntk, plan.target_directions, plan.analysis, generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise self._overflow(step) from None
         if measured.overflows():
             raise self._overflow(step)
-        self._tables["measurements"] += tables.measurement_rows(step, measured)
-        self._tables["spectra"] += tables.spectrum_rows(step, measured)
-        first, middle, last = (plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1))
-        if step in (first, middle, last):
-            modes = measurements.temporal_modes(linearization, _SHOWN_MODES, generator)
-            self._tables["temporal_modes"] += tables.mode_rows(step, modes)
-        if step in (first, last):
-            outputs = plan.evaluation.outputs(plan.model)
-            self._tables["outputs"] += tables.output_rows(step, outputs, plan.evaluation.batch.targets)
+        self._add("measurements", tables.measurement_rows(step, measured))
+        self._add("spectra", tables.spectrum_rows(step, measured))
+        if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
+            scene = Scene(plan.model, plan.evaluation, trajectory, ntk, generator)
+            for name in plan.analysis.records:
+                for table, rows in RECORDS[name].rows(scene).items():
+                    self._add(table, ({"step": step, **row} for row in rows))
         return measured
+
+    def _add(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
+        self._tables.setdefault(table, []).extend(rows)
 
     def _overflow(self, step: int) -> FailedRunError:
         dtype = self._plan.config.dtype
@@ -217,6 +223,7 @@ class _Session:
             "continues": _sessions(self._earlier),
             "duration": round(sum(seconds.values()), 3),
             "seconds": seconds,
+            "tables": sorted(name for name, rows in self._tables.items() if rows) or self._earlier.get("tables", []),
             "peak_memory_mib": max(provenance.peak_memory_mib(), self._earlier.get("peak_memory_mib", 0.0)),
         }
         self._folder.write_record(record)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kpflow_cli.errors import UserError, nearest
@@ -85,7 +85,7 @@ class Training:
     steps: int = key("gradient steps", at_least=0)
     batch_size: int = key("trials in a batch", at_least=1)
     learning_rate: float = key("eta, the step size", above=0)
-    optimizer: str = key("update rule", choices=("sgd", "momentum", "adam"))
+    optimizer: str = key("update rule", choices=("sgd", "momentum", "adam", "shampoo"))
     momentum: float = key("of optimizer=momentum, 0 for the others", at_least=0, below=1)
     evaluation_interval: int = key("steps between rows of training.csv", at_least=1)
 
@@ -94,6 +94,14 @@ class Training:
 class Analysis:
     """Group ``analysis``."""
 
+    measures: list[str] = key(  # noqa: RUF009
+        "what is measured at each checkpoint: NTK_S, its two reductions, the factors K and P, V and the core",
+        choices=("ntk", "mean", "trace", "k", "p", "v"),
+    )
+    records: list[str] = key(  # noqa: RUF009
+        "what is written down at the first, middle and last checkpoint, for figures",
+        choices=("outputs", "temporal_modes", "temporal_spectra", "error_propagation", "core_matrices", "reductions", "zero_input"),
+    )
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
     tolerance: float | None = key("relative standard error to add probes for, in the full estimates; null for none", above=0)
@@ -210,6 +218,12 @@ def _typed(schema: type, values: dict[Any, Any], *, prefix: str = "") -> dict[st
 
 def _check_range(name: str, value: Any, written: object, declared: Field[Any]) -> None:
     choices, limits = declared.metadata["choices"], declared.metadata["limits"]
+    if isinstance(value, ListConfig):
+        wrong = [each for each in value if each not in choices]
+        if wrong or len(set(value)) < len(value):
+            written = wrong[0] if wrong else list(value)
+            raise UserError(f"{name}={written}: impossible{nearest(str(written), choices)}; valid: {_valid(declared)}, each once")
+        return
     inside = not choices or value in choices
     if isinstance(value, int | float):
         inside = math.isfinite(value) and all(_LIMITS[word](value, limit) for word, limit in limits.items())

@@ -1,7 +1,7 @@
 """The run folder: identity, lock, atomic writes, checkpoints. The only code that writes.
 
 config.yaml          what determines the results, resolved
-training.csv, measurements.csv, spectra.csv, temporal_modes.csv, outputs.csv
+*.csv                training, measurements, spectra and what is recorded of single checkpoints
 checkpoints/         step_<n>.pt at every measured step, latest.pt in between
 plots/               PNG and PDF
 run.json             seed, versions, platform, durations, status

@@ -10,17 +10,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.errors import FailedRunError
+from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.sites import Model
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
+# gradient steps between inverse roots of Shampoo's preconditioners, its costly part; the weights stay until the first
+_PRECONDITIONER_INTERVAL = 10
+
 
 def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, momentum: float) -> torch.optim.Optimizer:
-    """The optimizer of all trainable parameters: ``adam``, or gradient descent with ``momentum``, 0 for ``sgd``."""
+    """The optimizer of all trainable parameters: ``adam``, ``shampoo``, or gradient descent with ``momentum``, 0 for ``sgd``.
+
+    Shampoo (arXiv 1802.09568) is pytorch-optimizer's; raises UserError where that is not installed.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if optimizer == "adam":
         return torch.optim.Adam(trained, lr=learning_rate)
+    if optimizer == "shampoo":
+        try:
+            from pytorch_optimizer import Shampoo
+        except ImportError:
+            raise UserError("training.optimizer=shampoo: needs pytorch-optimizer; `pip install 'kpflow[optim]'` brings it") from None
+        return Shampoo(trained, lr=learning_rate, preconditioning_compute_steps=_PRECONDITIONER_INTERVAL)
     return torch.optim.SGD(trained, lr=learning_rate, momentum=momentum)
 
 

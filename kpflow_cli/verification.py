@@ -89,7 +89,7 @@ def comparisons(plan: Plan) -> Iterator[Comparison]:
     yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint).dense())
     if isinstance(trajectory, ModuleTrajectory):
         yield _on_all_site_outputs(plan.model, inputs)
-    yield from _measured_comparisons(plan, trajectory, ntk, exact)
+    yield from _measured_comparisons(plan, ntk, exact)
 
 
 def _on_all_site_outputs(model: Model, inputs: Tensor) -> Comparison:
@@ -100,14 +100,12 @@ def _on_all_site_outputs(model: Model, inputs: Tensor) -> Comparison:
     return Comparison("NTK_S of all site outputs", dense_gram(model, outputs), ModuleNTK(trajectory).dense())
 
 
-def _measured_comparisons(
-    plan: Plan, trajectory: Linearization | ModuleTrajectory, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor]
-) -> Iterator[Comparison]:
+def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor]) -> Iterator[Comparison]:
     """The rows of measurements.csv and spectra.csv, with as many probes as there are dimensions."""
     size = max(ntk.in_size, ntk.propagator.in_size)
     everything = replace(plan.analysis, probes=size, krylov_block=size, propagator_krylov_block=size)
     inputs, directions = plan.evaluation.batch.inputs, plan.target_directions
-    measured = measure(trajectory, directions, everything, torch.Generator().manual_seed(plan.config.seed))
+    measured = measure(ntk, directions, everything, torch.Generator().manual_seed(plan.config.seed))
     for spectrum in measured.spectra:
         values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
         shares = values if spectrum.operator in ("ntk", "k") else values.square()
@@ -171,8 +169,11 @@ def _dense_statistics(
         yield (operator, "trace", "full"), matrix.diagonal().sum()
         yield (operator, "effective_rank", "full"), squared.trace() ** 2 / squared.norm() ** 2
     ntk, core = exact["ntk"], exact["core"]
-    yield ("ntk", "alignment", "full"), (ntk * core).sum() / (ntk.norm() * core.norm())
+    norms = ntk.norm() * core.norm()
+    yield ("ntk", "alignment", "full"), (ntk * core).sum() / norms
+    yield ("ntk", "random_core_alignment", "full"), ntk.trace() * core.trace() / (len(ntk) * norms)
     for index, direction in enumerate(directions.flatten(1), start=1):
+        yield ("ntk", f"rayleigh_quotient_{index}", "full"), direction @ ntk @ direction
         yield ("ntk", f"target_overlap_{index}", "full"), direction @ ntk @ direction / ntk.trace()
     trials, steps, units = shape
     blocks = ntk.reshape(trials * steps, units, trials * steps, units)

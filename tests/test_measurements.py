@@ -8,9 +8,10 @@ import pytest
 import torch
 from small_runs import small_config
 
-from kpflow_cli.measurements import measure, temporal_modes
-from kpflow_cli.operators import GlobalNTK, mean_over
+from kpflow_cli.measurements import measure
+from kpflow_cli.operators import GlobalNTK, global_ntk, mean_over
 from kpflow_cli.plan import Plan
+from kpflow_cli.records.temporal import temporal_modes
 from kpflow_cli.verification import comparisons
 
 SHAPES = {
@@ -57,7 +58,7 @@ def test_estimates_agree_with_exact_values_within_their_errors() -> None:
 
     def measured(probes: int, seed: int) -> dict[tuple[str, str, str], object]:
         analysis = replace(plan.analysis, probes=probes, krylov_block=8, krylov_depth=6)
-        rows = measure(linearization, plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
+        rows = measure(global_ntk(linearization), plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
         return {(row.operator, row.quantity, row.reduction): row.estimate for row in rows}
 
     exact = measured(size, 0)
@@ -80,7 +81,7 @@ def test_probes_do_not_depend_on_block_size() -> None:
     results = []
     for block_size in (1, 7, 100):
         analysis = replace(plan.analysis, block_size=block_size)
-        rows = measure(linearization, plan.target_directions, analysis, torch.Generator().manual_seed(0)).measurements
+        rows = measure(global_ntk(linearization), plan.target_directions, analysis, torch.Generator().manual_seed(0)).measurements
         results.append(torch.tensor([row.estimate.value for row in rows], dtype=torch.float64))
     assert torch.allclose(results[0], results[1], rtol=1e-9)
     assert torch.allclose(results[0], results[2], rtol=1e-9)
@@ -89,14 +90,14 @@ def test_probes_do_not_depend_on_block_size() -> None:
 def test_without_any_sketch() -> None:
     plan = Plan(small_config("analysis.sketch=0", "analysis.eigenvalues=1"))
     linearization = plan.model.linearize(plan.evaluation.batch.inputs)
-    rows = measure(linearization, plan.target_directions, plan.analysis, torch.Generator().manual_seed(0)).measurements
+    rows = measure(global_ntk(linearization), plan.target_directions, plan.analysis, torch.Generator().manual_seed(0)).measurements
     assert all(row.estimate.value >= 0 and row.estimate.standard_error >= 0 for row in rows)
 
 
 def test_temporal_modes_are_leading_eigenvectors() -> None:
     plan = Plan(small_config("dtype=float64"))
     linearization = plan.model.linearize(plan.evaluation.batch.inputs)
-    modes = temporal_modes(linearization, 2, torch.Generator().manual_seed(0))
+    modes = temporal_modes(global_ntk(linearization), 2, torch.Generator().manual_seed(0))
     ntk = GlobalNTK(linearization)
     variables = ntk.core.site_variables
     for name, matrix in (("ntk", mean_over(ntk, "unit").dense()), ("v", variables @ variables.T)):

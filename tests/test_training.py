@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 import torch
 from kpflow_cli.tasks.memory_pro import MemoryPro
 from torch import nn
 
-from kpflow_cli.errors import FailedRunError
+from kpflow_cli import training
+from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.rnn import ContinuousTimeRNN
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.training import Trainer, build_optimizer, geometric_schedule
@@ -93,3 +95,24 @@ def test_generators_are_functions_of_seed_purpose_and_step() -> None:
     ]
     assert len(set(draws)) == len(draws)
     assert torch.rand(1, generator=Randomness(0).generator("batch", 1)).item() == draws[1]
+
+
+def test_shampoo_preconditions_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one step the preconditioners of a matrix are eps I + G G^T and eps I + G^T G, and the update is L^(-1/4) G R^(-1/4)."""
+    monkeypatch.setattr(training, "_PRECONDITIONER_INTERVAL", 1)
+    trainer, twin = _trainer(optimizer="shampoo", learning_rate=0.5), _trainer().model
+    before = trainer.model.get_parameter("recurrent.weight").detach().clone()
+    batch = TASK.training_batch(6, Randomness(4).generator("batch", 0))
+    loss = ((twin(batch.inputs)[0] - batch.targets) ** 2).mean()
+    (gradient,) = torch.autograd.grad(loss, twin.get_parameter("recurrent.weight"))
+    list(trainer.losses(1))
+    left, right = (torch.linalg.eigh(gram + 1e-6 * torch.eye(5)) for gram in (gradient @ gradient.T, gradient.T @ gradient))
+    roots = [basis.eigenvectors * basis.eigenvalues**-0.25 @ basis.eigenvectors.T for basis in (left, right)]
+    change = trainer.model.get_parameter("recurrent.weight").detach() - before
+    torch.testing.assert_close(change, -0.5 * roots[0] @ gradient @ roots[1], rtol=1e-4, atol=1e-6)
+
+
+def test_shampoo_without_its_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    with pytest.raises(UserError, match=r"pip install 'kpflow\[optim\]'"):
+        _trainer(optimizer="shampoo")

@@ -73,6 +73,13 @@ class VectorStatistics(FrameStatistics):
         norms = (self.squared_norm_total() * other.squared_norm_total()).sqrt()
         return (vector_total(products, self.sampling) / norms).estimate(lower=0.0, upper=1.0)
 
+    def random_alignment(self, other: VectorStatistics) -> Estimate:
+        """cos(A, U C U^T) on average over all rotations U: tr(A) tr(C) / (N ||A||_F ||C||_F), what an operator of C's spectrum but with an
+        unrelated basis gives."""
+        traces = self.trace_total() * other.trace_total()
+        norms = (self.squared_norm_total() * other.squared_norm_total()).sqrt()
+        return (traces / norms / self.dimension).estimate(upper=1.0)
+
 
 @dataclass(frozen=True)
 class PairStatistics(FrameStatistics):

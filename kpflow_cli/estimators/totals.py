@@ -55,7 +55,9 @@ class Total:
     replicates: Tensor
     sampling: Sampling
 
-    def __truediv__(self, other: Total) -> Total:
+    def __truediv__(self, other: Total | float) -> Total:
+        if not isinstance(other, Total):
+            return Total(self.value / other, self.replicates / other, self.sampling)
         value = self.value / other.value if other.value else math.nan
         return Total(value, self.replicates / other.replicates, self.sampling)
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from kpflow_cli.operators.base import LinearOperator
 
+# products of F that a partial trace is summed over at a time
+_COLUMNS_AT_ONCE = 32
+
 
 def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
     """The ``mean`` reduction E^* A E: apply A to tensors constant along the named axes and average the result along them.
@@ -126,6 +129,22 @@ class PartialTrace(LinearOperator):
     def axes(self) -> tuple[str, ...]:
         """The kept axes."""
         return tuple(self.operator.axes[axis] for axis in self.kept)
+
+    def dense(self) -> Tensor:
+        """The matrix; where A = F F^* with fewer columns than rows, from one product a column: the sum of Y Y^T over the columns Y."""
+        factor = self.operator.gram_factor
+        if factor is None or factor.in_size > self.operator.in_size:
+            return super().dense()
+        matrix = torch.zeros(self.in_size, self.in_size, dtype=self.dtype, device=self.device)
+        order = [0, *(axis + 1 for axis in (*self.kept, *self.reduced))]
+        for start in range(0, factor.in_size, _COLUMNS_AT_ONCE):
+            columns = torch.arange(start, min(start + _COLUMNS_AT_ONCE, factor.in_size), device=self.device)
+            impulses = torch.zeros(len(columns), factor.in_size, dtype=self.dtype, device=self.device)
+            impulses.scatter_(1, columns.unsqueeze(1), 1.0)
+            images = factor.matblock(impulses.view(-1, *factor.in_shape)).permute(order)
+            by_kept = images.reshape(len(columns), self.in_size, -1).transpose(0, 1).flatten(1)
+            matrix.addmm_(by_kept, by_kept.T)
+        return matrix
 
     def _apply(self, block: Tensor) -> Tensor:
         return self._sum(self.operator, block)

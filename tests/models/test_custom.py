@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.measurements import measure
 from kpflow_cli.models.custom import CustomModel
-from kpflow_cli.operators import ModuleNTK
+from kpflow_cli.operators import ModuleNTK, global_ntk
 from kpflow_cli.operators.dense import dense_global_ntk
 from kpflow_cli.plan import Plan
 from kpflow_cli.verification import TOLERANCE, comparisons
@@ -99,6 +99,6 @@ def test_networks_agree_with_dense_automatic_differentiation(name: str) -> None:
 def test_every_quantity_is_measured_of_a_network_with_shared_weights() -> None:
     plan = Plan(small_config("model=tied", "model.units=6"))
     trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
-    rows = measure(trajectory, plan.target_directions, plan.analysis, seeded()).measurements
+    rows = measure(global_ntk(trajectory), plan.target_directions, plan.analysis, seeded()).measurements
     assert {row.operator for row in rows} == {"ntk", "k", "p", "core", "v"}
     assert all(row.estimate.value >= 0 for row in rows)

@@ -1,0 +1,46 @@
+"""What a record is made from, and how many rows of a large array it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kpflow_cli.models.sites import Linearization, Model
+from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.operators import GlobalNTK, ModuleNTK
+from kpflow_cli.training import Evaluation
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A network at one checkpoint, on its evaluation trials.
+
+    Attributes:
+        trajectory: linearized around its weight sites.
+        ntk: NTK_S of that trajectory.
+        generator: of every random draw.
+    """
+
+    model: Model
+    evaluation: Evaluation
+    trajectory: Linearization | ModuleTrajectory
+    ntk: GlobalNTK | ModuleNTK
+    generator: torch.Generator
+
+
+def shown(size: int, most: int) -> list[int]:
+    """At most ``most`` indices of an axis of ``size``, evenly spaced from 0."""
+    count = min(size, most)
+    return [index * size // count for index in range(count)]
+
+
+def entries(array: torch.Tensor, **labels: Any) -> Iterable[dict[str, Any]]:
+    """A row for each entry of a matrix: the labels, ``row``, ``column``, ``value``."""
+    for row, values in enumerate(array.tolist()):
+        for column, value in enumerate(values):
+            yield {**labels, "row": row, "column": column, "value": value}

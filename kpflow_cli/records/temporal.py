@@ -1,0 +1,91 @@
+"""Modes over trial and time: the leading ones of NTK_S and V, and how many make up NTK_S, V and P (Fig. 3 of arXiv 2605.08746)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.estimators.probes import orthonormalize
+from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
+from kpflow_cli.estimators.statistics import Sampler
+from kpflow_cli.operators import GlobalNTK, KroneckerCore, ModuleNTK, Propagator, mean_over
+from kpflow_cli.records.outputs import SHOWN_TRIALS
+from kpflow_cli.records.scene import Rows, Scene, shown
+
+_SHOWN_MODES = 3
+# enough of NTK_S: its temporal mean is of a few dimensions, and at this depth those are converged to rounding
+_COUNTED_MODES, _KRYLOV_DEPTH, _TRACE_PROBES = 40, 4, 32
+# up to here every mode has a row, from here on as many as are evenly spaced on a logarithmic axis
+_DENSE_MODES, _SPARSE_MODES = 40, 60
+
+
+def record_temporal_modes(scene: Scene) -> dict[str, Rows]:
+    """temporal_modes.csv: one row for each operator, mode (from 1), shown trial and time."""
+    rows = [
+        {"operator": operator, "mode": mode, "trial": trial, "time": time, "value": value}
+        for operator, modes in temporal_modes(scene.ntk, _SHOWN_MODES, scene.generator).items()
+        for mode, vector in enumerate(modes, start=1)
+        for trial in shown(len(vector), SHOWN_TRIALS)
+        for time, value in enumerate(vector[trial].tolist())
+    ]
+    return {"temporal_modes": rows}
+
+
+def temporal_modes(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Leading temporal modes by operator, ``(count, B, T)``: of V its left singular vectors, of NTK_S the eigenvectors of its
+    temporal ``mean`` reduction. Unit vectors, largest entry positive."""
+    core = ntk.core
+    assert isinstance(core, KroneckerCore)
+    return {
+        "ntk": _with_positive_peak(_leading(ntk, count, generator).vectors),
+        "v": _with_positive_peak(core.temporal_modes(count)),
+    }
+
+
+def record_temporal_spectra(scene: Scene) -> dict[str, Rows]:
+    """temporal_spectra.csv: for V, NTK_S and P (``mean`` over units) the shares of variance that 1, 2, ... temporal modes make up.
+
+    Variance is the square of a singular value: of V, of the reduced P; of NTK_S = J J^* it is the eigenvalue, the square of J's.
+    """
+    ntk = scene.ntk
+    assert isinstance(ntk, GlobalNTK)
+    pairs = _leading(ntk, _COUNTED_MODES, scene.generator)
+    reduced = Sampler(mean_over(ntk, "unit"), generator=scene.generator, sketch=orthonormalize(pairs.vectors))
+    reduced.add(_TRACE_PROBES)
+    total = max(reduced.statistics().trace().value, pairs.values.sum().item())
+    variances = {
+        "v": ntk.core.singular_values().square(),
+        "ntk": pairs.values,
+        "p": temporal_propagator_singular_values(ntk.propagator).square(),
+    }
+    totals = {"v": variances["v"].sum().item(), "ntk": total, "p": variances["p"].sum().item()}
+    rows: Rows = []
+    for operator, variance in variances.items():
+        cumulative = (variance.double().cumsum(0) / totals[operator]).clamp_max(1.0).tolist()
+        rows += [{"operator": operator, "modes": index + 1, "cumulative": cumulative[index]} for index in _spaced(len(cumulative))]
+    return {"temporal_spectra": rows}
+
+
+def temporal_propagator_singular_values(propagator: Propagator) -> Tensor:
+    """All singular values of P's ``mean`` reduction over units, descending, float64: of one T x T matrix a trial, exact."""
+    trials, steps, _ = propagator.in_shape
+    impulses = torch.eye(steps, dtype=propagator.dtype, device=propagator.device).unsqueeze(1).expand(-1, trials, -1)
+    responses = torch.cat([mean_over(propagator, "unit").matblock(part.contiguous()) for part in impulses.split(16)])
+    return torch.linalg.svdvals(responses.permute(1, 2, 0).double()).flatten().sort(descending=True).values
+
+
+def _leading(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Generator) -> LeadingEigenpairs:
+    reduced = mean_over(ntk, "unit")
+    count = min(count, reduced.in_size)
+    return leading_eigenpairs(reduced, count, krylov_block=count + 5, krylov_depth=_KRYLOV_DEPTH, generator=generator)
+
+
+def _with_positive_peak(modes: Tensor) -> Tensor:
+    flat = modes.double().flatten(1)
+    return (flat * flat.gather(1, flat.abs().argmax(1, keepdim=True)).sign()).reshape(modes.shape)
+
+
+def _spaced(count: int) -> list[int]:
+    """Indices from 0 to ``count - 1``: all at first, then ever sparser."""
+    sparse = torch.logspace(0, torch.tensor(float(count)).log10().item(), _SPARSE_MODES, dtype=torch.float64).round().long() - 1
+    return sorted({*range(min(count, _DENSE_MODES)), *sparse.clamp(0, count - 1).tolist()})

@@ -1,0 +1,207 @@
+"""What records write, against automatic differentiation and dense matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from oracles import DenseOracle, build_model, normal, seeded
+from small_runs import small_config
+from torch import Tensor
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.operators import GlobalNTK, mean_over
+from kpflow_cli.plan import Plan
+from kpflow_cli.records import RECORDS
+from kpflow_cli.records.core_matrices import parameter_operator_by_autograd, rank_bound
+from kpflow_cli.records.error_propagation import immediate_error
+from kpflow_cli.records.scene import Scene, shown
+from kpflow_cli.records.temporal import temporal_propagator_singular_values
+from kpflow_cli.records.zero_input import SAME_END, end_states, principal_components
+
+MODELS = ("gru", "rnn", "vanilla_rnn")
+
+
+def scene_of(model: str, *overrides: str) -> Scene:
+    plan = Plan(small_config(f"model={model}", "dtype=float64", *overrides))
+    trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+    ntk = GlobalNTK(trajectory)  # type: ignore[arg-type]
+    return Scene(plan.model, plan.evaluation, trajectory, ntk, seeded(1))
+
+
+def oracle_of(scene: Scene) -> DenseOracle:
+    assert isinstance(scene.model, RecurrentModel)
+    return DenseOracle(scene.model, scene.evaluation.batch.inputs)
+
+
+def recorded(name: str, scene: Scene) -> dict[str, pd.DataFrame]:
+    return {table: pd.DataFrame(rows) for table, rows in RECORDS[name].rows(scene).items()}
+
+
+def matrix(table: pd.DataFrame, **chosen: str) -> np.ndarray:
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    return table.pivot_table(index="row", columns="column", values="value").to_numpy()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_record_fills_the_tables_it_names(name: str, model: str) -> None:
+    tables = recorded(name, scene_of(model, "model.fixed_points=2"))
+    assert set(tables) == set(RECORDS[name].tables)
+    for table in tables.values():
+        assert len(table) > 1
+        assert np.isfinite(table.select_dtypes("number").drop(columns="end_state", errors="ignore").to_numpy()).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_fields_are_those_of_the_dense_operators(model: str) -> None:
+    scene = scene_of(model)
+    tables, oracle = recorded("error_propagation", scene), oracle_of(scene)
+    error = immediate_error(scene.model, scene.evaluation.batch)[0]
+    expected = {"error": error.flatten(), "adjoint": oracle.propagator.T @ error.flatten()}
+    expected["driven"] = oracle.parameter_operator @ expected["adjoint"]
+    expected["change"] = -oracle.ntk @ error.flatten()
+    fields = tables["fields"]
+    for name, vector in expected.items():
+        found = fields[fields["field"] == name].pivot_table(index="time", columns="unit", values="value").to_numpy()
+        np.testing.assert_allclose(found, vector.reshape(error.shape)[0].numpy(), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_difference_from_the_linear_prediction_falls_as_the_rate_squared(model: str) -> None:
+    steps = recorded("error_propagation", scene_of(model))["gradient_steps"]
+    assert np.log10(steps["rate"].iloc[-1] / steps["rate"].iloc[0]) == pytest.approx(4)
+    slope = np.polyfit(np.log(steps["rate"]), np.log(steps["difference"]), 1)[0]
+    assert slope == pytest.approx(2, abs=0.02)
+
+
+def test_immediate_error_stops_at_the_state_of_the_same_time() -> None:
+    scene = scene_of("rnn")
+    batch = scene.evaluation.batch
+    outputs = scene.model(batch.inputs)[0]
+    readout = scene.model.get_submodule("readout").weight
+    expected = 2 * (outputs - batch.targets) / outputs.numel() @ readout
+    torch.testing.assert_close(immediate_error(scene.model, batch)[0], expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_parameter_operator_by_autograd_is_the_dense_one(model: str) -> None:
+    scene = scene_of(model)
+    assert isinstance(scene.model, RecurrentModel)
+    vector = normal(*scene.ntk.in_shape)
+    found = parameter_operator_by_autograd(scene.model, scene.evaluation.batch.inputs, vector)
+    torch.testing.assert_close(found.flatten(), oracle_of(scene).parameter_operator @ vector.flatten())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_ranks_of_the_core(model: str) -> None:
+    scene = scene_of(model, "model.units=3")
+    tables, oracle = recorded("core_matrices", scene), oracle_of(scene)
+    summary = tables["core_summary"].set_index("quantity")["value"]
+    assert summary["relative_error"] < 1e-12
+    assert summary["rank_k"] == torch.linalg.matrix_rank(oracle.parameter_operator)
+    inputs, units = scene.evaluation.batch.inputs, 3
+    previous = oracle.previous.tanh() if model == "rnn" else oracle.previous
+    ones = torch.ones_like(inputs[..., :1])
+
+    def rank(*columns: Tensor) -> int:
+        return int(torch.linalg.matrix_rank(torch.cat(columns, dim=-1).flatten(0, 1)))
+
+    bounds = {
+        "rnn": units * rank(previous, inputs),
+        "vanilla_rnn": units * rank(previous, inputs, ones, ones),
+        "gru": 3 * units * (rank(previous, ones) + rank(inputs, ones)),
+    }
+    assert summary["rank_bound"] == rank_bound(scene.trajectory) == bounds[model]  # type: ignore[arg-type]
+    assert summary["rank_k"] <= summary["rank_bound"]
+
+
+def test_core_matrices_are_blocks_of_the_whole() -> None:
+    scene = scene_of("gru")
+    table, oracle = recorded("core_matrices", scene)["core_matrices"], oracle_of(scene)
+    trials, steps, units = scene.ntk.in_shape
+    places = [trial * steps + time for trial in shown(trials, 3) for time in range(steps)]
+    chosen = [place * units + unit for unit in shown(units, 2) for place in places]
+    np.testing.assert_allclose(matrix(table, matrix="k"), oracle.parameter_operator[chosen][:, chosen].numpy(), atol=1e-13)
+    variables = scene.ntk.core.site_variables[places]  # type: ignore[union-attr]
+    np.testing.assert_allclose(matrix(table, matrix="gram"), (variables @ variables.T).numpy(), atol=1e-13)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_reduced_matrices_are_those_of_the_dense_operator(model: str) -> None:
+    scene = scene_of(model)
+    tables = recorded("reductions", scene)
+    trials, steps, units = scene.ntk.in_shape
+    whole = oracle_of(scene).ntk.reshape(trials, steps, units, trials, steps, units)
+    expected = {
+        ("trace", "trial"): torch.einsum("atubtu->ab", whole),
+        ("trace", "time"): torch.einsum("atuasu->ts", whole),
+        ("trace", "unit"): torch.einsum("atuatv->uv", whole),
+        ("mean", "trial"): whole.sum((1, 2, 4, 5)) / (steps * units),
+        ("mean", "time"): whole.sum((0, 2, 3, 5)) / (trials * units),
+        ("mean", "unit"): whole.sum((0, 1, 3, 4)) / (trials * steps),
+    }
+    traces = tables["reduction_traces"].set_index(["reduction", "kept"])["trace"]
+    for (reduction, kept), dense in expected.items():
+        np.testing.assert_allclose(matrix(tables["reductions"], reduction=reduction, kept=kept), dense.detach().numpy(), rtol=1e-9)
+        assert traces[reduction, kept] == pytest.approx(dense.trace().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_temporal_spectra_are_those_of_the_dense_operators(model: str) -> None:
+    scene = scene_of(model)
+    assert isinstance(scene.ntk, GlobalNTK)
+    trials, steps, units = scene.ntk.in_shape
+    dense = oracle_of(scene).propagator.reshape(trials * steps, units, trials * steps, units).sum((1, 3)) / units
+    torch.testing.assert_close(temporal_propagator_singular_values(scene.ntk.propagator), torch.linalg.svdvals(dense))
+    table = recorded("temporal_spectra", scene)["temporal_spectra"]
+    eigenvalues = torch.linalg.eigvalsh(mean_over(scene.ntk, "unit").dense()).flip(0)
+    exact = {"ntk": eigenvalues, "p": torch.linalg.svdvals(dense).square(), "v": scene.ntk.core.singular_values().square()}
+    for operator, variances in exact.items():
+        rows = table[table["operator"] == operator]
+        shares = (variances.cumsum(0) / variances.sum())[rows["modes"].to_numpy() - 1]
+        np.testing.assert_allclose(rows["cumulative"], shares.numpy(), rtol=1e-8)
+
+
+def test_end_states_are_told_apart_by_distance_and_motion() -> None:
+    at_rest = torch.zeros(5, 3, 4)
+    at_rest[1] = 0.9 * SAME_END
+    at_rest[2] = 1.0
+    at_rest[3, -1] = SAME_END
+    at_rest[4] = 1.0 - 0.5 * SAME_END
+    assert end_states(at_rest) == [1, 1, 2, None, 2]
+
+
+def test_zero_input_starts_near_every_planted_point() -> None:
+    tables = recorded("zero_input", scene_of("rnn", "model.units=30", "model.fixed_points=2", "model.gain=0.9"))
+    ends = tables["end_states"]
+    assert ends["near"].tolist() == [0] * 8 + [1, 1, 2, 2]
+    assert (tables["fixed_points"]["residual"] < 1e-5).all()
+    assert tables["trajectories"].groupby("start")["time"].max().eq(600).all()
+
+
+def test_principal_components_keep_the_most_variance() -> None:
+    states = normal(4, 50, 6) * torch.tensor([9.0, 1, 5, 1, 3, 1]) + 2
+    centre, axes = principal_components(states)
+    torch.testing.assert_close(centre, states.mean((0, 1)))
+    assert axes.abs().argmax(0).tolist() == [0, 2, 4]
+    assert principal_components(normal(2, 5, 1))[1].shape == (1, 3)
+
+
+def test_records_of_recurrent_models_are_refused_for_others() -> None:
+    with pytest.raises(UserError, match=r"analysis.records=zero_input: only of a recurrent model"):
+        Plan(small_config("model=mlp", "analysis.records=[zero_input]"))
+
+
+def test_shown_indices_start_at_zero_and_are_evenly_spaced() -> None:
+    assert shown(10, 5) == [0, 2, 4, 6, 8]
+    assert shown(3, 5) == [0, 1, 2]
+
+
+def test_models_differ_in_what_they_bound() -> None:
+    inputs = normal(3, 4, 3)
+    assert rank_bound(build_model("gru_without_bias").linearize(inputs)) == 3 * 5 * (5 + 3)
+    assert rank_bound(build_model("vanilla_rnn_without_bias").linearize(inputs)) == 5 * 8

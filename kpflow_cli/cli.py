@@ -21,6 +21,7 @@ usage: kpflow COMMAND [ARGUMENTS]
 
   run      train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the way
   verify   hold every operator and exact quantity against dense automatic differentiation
+  figure   make the runs of a figure of the paper, draw it and check its claims
   bench    time NTK_S products and statistics against torch.func, side by side
   list     tasks, models, kinds of training and analysis, with a line each
 
@@ -28,6 +29,7 @@ usage: kpflow COMMAND [ARGUMENTS]
   kpflow run -m model.gain=0.5,1,1.5      a sweep
   kpflow run --help                       every key, its meaning and its default
   kpflow verify model=rnn
+  kpflow figure 3                         figure 3 and its claims, in figures/output
   eval "$(kpflow -sc install=bash)"       tab completion (bash, zsh, fish)
 
 options: --help, --version
@@ -149,7 +151,23 @@ def _bench(arguments: list[str]) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "bench": _bench, "list": _list}
+def _figure(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import exit_status, tell
+    from kpflow_cli.figure_command import HELP, figure
+
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(HELP, end="")
+        return 0
+    _let_own_modules_be_found()
+    try:
+        figure(arguments)
+    except (UserError, FailedRunError) as error:
+        tell(error)
+        return exit_status(error)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "figure": _figure, "bench": _bench, "list": _list}
 
 
 def _complete(arguments: list[str]) -> int:

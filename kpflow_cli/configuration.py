@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra import compose
@@ -21,11 +22,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kpflow_cli.errors import FailedRunError, UserError, nearest
-from kpflow_cli.schema import GROUPS, checked, documented_keys
+from kpflow_cli.schema import GROUPS, FigureSpec, checked, documented_keys
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ kpflow verify: hold every operator against dense automatic differentiation, on a
 
 == Groups (group=choice) ==
 
-$APP_CONFIG_GROUPS
+{groups}
 
 == Keys (key=value) ==
 
@@ -151,6 +152,31 @@ def explained(error: Exception) -> UserError:
     return UserError(_first_line(error) if isinstance(error, HydraException | OmegaConfBaseException) else str(error))
 
 
+def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The checked configuration of one run, and the name chosen of each group. Raises UserError for a bad override."""
+    register_help()
+    try:
+        with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3"):
+            config = compose("config", overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explained(error) from None
+    chosen = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
+    with open_dict(config):
+        del config["hydra"]
+    return checked(config), chosen
+
+
+def figure_specs() -> dict[str, FigureSpec]:
+    """What ``configs/figure`` says of each figure, by name, in the order of their numbers."""
+    folder = resources.files("kpflow_cli.configs") / "figure"
+    specs = {}
+    for entry in folder.iterdir():
+        if entry.name.endswith(".yaml"):
+            node = OmegaConf.merge(OmegaConf.structured(FigureSpec), OmegaConf.create(entry.read_text()))
+            specs[entry.name.removesuffix(".yaml")] = cast(FigureSpec, OmegaConf.to_object(node))
+    return dict(sorted(specs.items(), key=lambda item: (int(re.sub(r"\D", "", item[0])), item[0])))
+
+
 class CheckSweep(Callback):
     """Refuses a sweep with a bad point before any point runs."""
 
@@ -186,7 +212,8 @@ def register_help() -> None:
     keys = list(documented_keys())
     width = max(len(name) for name, _ in keys)
     listed = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in keys)
-    template = _HELP.format(keys=listed)
+    groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in choices().items())
+    template = _HELP.format(keys=listed, groups=groups)
     node = {"app_name": "kpflow", "header": "", "footer": "", "template": template}
     ConfigStore.instance().store(group="hydra/help", name="kpflow", node=node)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -19,6 +20,22 @@ _COLUMNS = (
     ("spatial:mean", "effective_rank", "spatial_mean"),
     ("spatial:trace", "effective_rank", "spatial_trace"),
 )
+
+
+class Reporter(Protocol):
+    """What a run tells while it works."""
+
+    def at(self, step: int, loss: float, /) -> None:
+        """The step reached, with its loss."""
+
+    def measuring(self) -> None:
+        """A checkpoint is being measured."""
+
+    def measured(self, step: int, measured: Measured, /) -> None:
+        """What was measured at a step."""
+
+    def close(self) -> None:
+        """The end."""
 
 
 class Progress:

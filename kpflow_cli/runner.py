@@ -16,7 +16,7 @@ from kpflow_cli import measurements, provenance, tables
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.operators import global_ntk
 from kpflow_cli.plan import Plan
-from kpflow_cli.progress import Progress
+from kpflow_cli.progress import Progress, Reporter
 from kpflow_cli.records import RECORDS
 from kpflow_cli.records.scene import Scene
 from kpflow_cli.schema import identity
@@ -26,16 +26,17 @@ from kpflow_cli.store import Checkpoint, Drawing, Rows, RunFolder, identity_hash
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
 
 
-def run(config: DictConfig, run_dir: Path, plots: Plots) -> None:
+def run(config: DictConfig, run_dir: Path, plots: Plots, progress: Callable[[int, int], Reporter] = Progress) -> None:
     """Train and measure as ``config`` (checked) says, in ``run_dir``, continuing what is there; then draw ``plots`` from the CSV files.
 
     A complete run is left as it is, but for CSV files and plots that are missing. The last line of standard output names the folder.
+    ``progress`` makes what shows the run's progress, from the number of steps and the first of them.
     Raises UserError, before any work, for input that cannot be worked with, and FailedRunError if training diverges.
     """
     torch.set_num_threads(config.threads)
     plan = Plan(config)
     with open_run_folder(run_dir, identity(config)) as folder:
-        session = _Session(plan, folder)
+        session = _Session(plan, folder, progress)
         try:
             session.work(plots)
         finally:
@@ -72,8 +73,8 @@ class _Stopwatch:
 class _Session:
     """The state of a run at work: trainer, tables so far, durations."""
 
-    def __init__(self, plan: Plan, folder: RunFolder) -> None:
-        self._plan, self._folder = plan, folder
+    def __init__(self, plan: Plan, folder: RunFolder, progress: Callable[[int, int], Reporter]) -> None:
+        self._plan, self._folder, self._make_progress = plan, folder, progress
         self._trainer = plan.trainer()
         self._last_step: int = plan.config.training.steps
         self._tables: dict[str, Rows] = {}
@@ -127,7 +128,7 @@ class _Session:
         """Train to the last step, measuring and saving on the way."""
         if self._recorded_step >= 0:
             print(f"continuing from step {self._recorded_step}", flush=True)
-        progress = Progress(self._last_step, self._trainer.step)
+        progress = self._make_progress(self._last_step, self._trainer.step)
         self._stopwatch.switch("training")
         try:
             for loss in self._trainer.losses(self._last_step):
@@ -152,7 +153,7 @@ class _Session:
                 if drawing is not None:
                     self._folder.write_drawing(name, drawing)
 
-    def _visit(self, step: int, loss: float, progress: Progress) -> None:
+    def _visit(self, step: int, loss: float, progress: Reporter) -> None:
         """Record one step: evaluate, measure, save, as far as each is due."""
         config = self._plan.config
         if step % config.training.evaluation_interval == 0 or step == self._last_step:

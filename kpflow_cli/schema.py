@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kpflow_cli.errors import UserError, nearest
@@ -127,6 +127,38 @@ class Run:
     threads: int = key("threads of torch (part of a run's identity: sums depend on it)", at_least=1)
     save_interval: int = key("steps between saves that a killed run continues from", at_least=1)
     run_dir: str | None = key("output folder; under -m the parent folder of the points; default runs/<task>/<model>/<hash>")
+
+
+@dataclass
+class FigureProfile:
+    """How large the runs of a figure are.
+
+    Attributes:
+        overrides: for all of its runs.
+        seeds: each run is made with every one of them.
+        minutes: it takes on 2 cores, as measured.
+    """
+
+    overrides: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    minutes: float = 0.0
+
+
+@dataclass
+class FigureSpec:
+    """``configs/figure/<name>.yaml``: the runs that a figure is drawn from, as overrides of config.yaml.
+
+    Attributes:
+        shows: what the figure shows, in a line.
+        overrides: for all of its runs.
+        runs: name and further overrides of each.
+        profiles: by name.
+    """
+
+    shows: str = MISSING
+    overrides: list[str] = field(default_factory=list)
+    runs: dict[str, list[str]] = field(default_factory=dict)
+    profiles: dict[str, FigureProfile] = field(default_factory=dict)
 
 
 # a task or model of the user's own has no entry here and answers for its own keys

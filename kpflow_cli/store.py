@@ -43,6 +43,37 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in sorted(run_dir.glob("*.csv"))}
 
 
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """run.json of a run folder, empty if there is none."""
+    try:
+        record = json.loads((run_dir / "run.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def is_complete(run_dir: Path) -> bool:
+    """Whether a run is finished and all CSV files it wrote are there."""
+    record = read_record(run_dir)
+    return record.get("status") == "complete" and all((run_dir / f"{name}.csv").exists() for name in record.get("tables", ()))
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as the content of a CSV file."""
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file, flushed to disk, then renamed."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Everything needed to continue after ``step`` gradient steps.
@@ -91,7 +122,7 @@ class RunFolder:
     def write_tables(self, tables: dict[str, Rows]) -> None:
         """Write each table as a CSV file of its name."""
         for name, rows in tables.items():
-            self.write(f"{name}.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
+            self.write(f"{name}.csv", csv_bytes(pd.DataFrame(rows)))
 
     def write_drawing(self, name: str, drawing: Drawing) -> None:
         """Write ``plots/<name>.png`` and ``.pdf``; their metadata say what made them."""
@@ -115,23 +146,13 @@ class RunFolder:
 
     def read_record(self) -> dict[str, Any]:
         """run.json, empty if there is none."""
-        try:
-            record = json.loads((self.path / "run.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return read_record(self.path)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all: a temporary file, flushed to disk, then renamed."""
         path = self.path / name
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        write_whole(path, content)
 
     def _load(self, path: Path) -> Checkpoint:
         try:

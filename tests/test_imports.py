@@ -19,6 +19,7 @@ ALLOWED = {
         "kpflow_cli.__version__",
         "kpflow_cli.errors",
         "kpflow_cli.configuration",
+        "kpflow_cli.figure_command",
         "kpflow_cli.schema",
         "kpflow_cli.store",
         "kpflow_cli.runner",
@@ -70,6 +71,23 @@ ALLOWED = {
         "kpflow_cli.store",
         "kpflow_cli.task",
     ),
+    "kpflow_cli.claims": (),
+    "kpflow_cli.figure_command": (
+        "kpflow_cli.configuration",
+        "kpflow_cli.errors",
+        "kpflow_cli.figure",
+        "kpflow_cli.figure_runs",
+        "kpflow_cli.schema",
+        "kpflow_cli.store",
+    ),
+    "kpflow_cli.figure": (
+        "kpflow_cli.__version__",
+        "kpflow_cli.claims",
+        "kpflow_cli.figure_runs",
+        "kpflow_cli.provenance",
+        "kpflow_cli.store",
+    ),
+    "kpflow_cli.figure_runs": ("kpflow_cli.errors", "kpflow_cli.runner", "kpflow_cli.schema", "kpflow_cli.store"),
     "kpflow_cli.configs": (),
     "kpflow_cli.errors": (),
     "kpflow_cli.models": ("kpflow_cli.models", "kpflow_cli.errors"),
@@ -103,7 +121,7 @@ ALLOWED = {
     "kpflow_cli.provenance": ("kpflow_cli.__version__",),
     "kpflow_cli.schema": ("kpflow_cli.errors",),
     "kpflow_cli.tasks": ("kpflow_cli.task",),
-    "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.store"),
+    "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.claims", "kpflow_cli.store"),
 }
 HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration"}
 

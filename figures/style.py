@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+import math
 import string
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in greyscale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", ":")
+HEAT_MAP = "viridis"
+# of a page with two columns, in inches
+FULL_WIDTH = 7.0
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -67,6 +72,46 @@ def panels(
         for letter, panel in zip(string.ascii_lowercase, axes.flat, strict=False):
             panel.set_title(letter, loc="left", fontweight="bold")
     return figure, [list(row) for row in axes]
+
+
+def mosaic(layout: list[list[str]], size: tuple[float, float], heights: tuple[float, ...]) -> tuple[StyledFigure, dict[str, Axes]]:
+    """A figure of ``size`` inches with panels by name: each row of names shares the width evenly, a name repeated spans its places."""
+    columns = math.lcm(*(len(row) for row in layout))
+    wide = [[name for name in row for _ in range(columns // len(row))] for row in layout]
+    figure = StyledFigure(figsize=size, layout="constrained")
+    return figure, figure.subplot_mosaic(wide, height_ratios=heights)
+
+
+def letter(panel: Axes, name: str) -> None:
+    """The panel's letter, over its upper left corner."""
+    panel.annotate(name, (0, 1), (-14, 5), xycoords="axes fraction", textcoords="offset points", fontweight="bold", fontsize=9)
+
+
+def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool) -> None:
+    """``value`` over ``x`` and ``y`` with a colour bar; the scale of ``signed`` values is symmetric about 0, so that its middle is 0.
+
+    The map is perceptually uniform, dark to light: it stays readable without colour.
+    """
+    matrix = rows.pivot_table(index="y", columns="x", values="value")
+    values = matrix.to_numpy()
+    limit = float(abs(values).max()) or 1.0
+    limits = {"vmin": -limit, "vmax": limit} if signed else {"vmin": min(0.0, float(values.min())), "vmax": float(values.max())}
+    edges = {
+        "left": float(matrix.columns.min()),
+        "right": float(matrix.columns.max()),
+        "bottom": float(matrix.index.max()),
+        "top": float(matrix.index.min()),
+    }
+    extent = (edges["left"] - 0.5, edges["right"] + 0.5, edges["bottom"] + 0.5, edges["top"] - 0.5)
+    image = panel.imshow(values, cmap=HEAT_MAP, aspect="auto", interpolation="nearest", extent=extent, **limits)
+    panel.set_title(title)
+    bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03)
+    bar.ax.tick_params(labelsize=6, length=2)
+    bar.formatter.set_powerlimits((-2, 3))
+    bar.ax.yaxis.get_offset_text().set_fontsize(6)
+    bar.outline.set_linewidth(0.4)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
 
 
 def value_axis(panel: Axes, values: Any) -> None:

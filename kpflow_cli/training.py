@@ -15,9 +15,6 @@ from kpflow_cli.models.sites import Model
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
-# gradient steps between inverse roots of Shampoo's preconditioners, its costly part; the weights stay until the first
-_PRECONDITIONER_INTERVAL = 10
-
 
 def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, momentum: float) -> torch.optim.Optimizer:
     """The optimizer of all trainable parameters: ``adam``, ``shampoo``, or gradient descent with ``momentum``, 0 for ``sgd``.
@@ -32,7 +29,8 @@ def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, m
             from pytorch_optimizer import Shampoo
         except ImportError:
             raise UserError("training.optimizer=shampoo: needs pytorch-optimizer; `pip install 'kpflow[optim]'` brings it") from None
-        return Shampoo(trained, lr=learning_rate, preconditioning_compute_steps=_PRECONDITIONER_INTERVAL)
+        # inverse roots at every step, the library's default: older ones blow up in gradient directions that they have not seen
+        return Shampoo(trained, lr=learning_rate)
     return torch.optim.SGD(trained, lr=learning_rate, momentum=momentum)
 
 

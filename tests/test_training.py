@@ -10,7 +10,6 @@ import torch
 from kpflow_cli.tasks.memory_pro import MemoryPro
 from torch import nn
 
-from kpflow_cli import training
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.rnn import ContinuousTimeRNN
 from kpflow_cli.randomness import Randomness
@@ -97,9 +96,8 @@ def test_generators_are_functions_of_seed_purpose_and_step() -> None:
     assert torch.rand(1, generator=Randomness(0).generator("batch", 1)).item() == draws[1]
 
 
-def test_shampoo_preconditions_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shampoo_preconditions_both_sides() -> None:
     """After one step the preconditioners of a matrix are eps I + G G^T and eps I + G^T G, and the update is L^(-1/4) G R^(-1/4)."""
-    monkeypatch.setattr(training, "_PRECONDITIONER_INTERVAL", 1)
     trainer, twin = _trainer(optimizer="shampoo", learning_rate=0.5), _trainer().model
     before = trainer.model.get_parameter("recurrent.weight").detach().clone()
     batch = TASK.training_batch(6, Randomness(4).generator("batch", 0))

@@ -30,7 +30,7 @@ class Record:
 
 
 RECORDS = {
-    "outputs": Record(record_outputs, ("outputs",), recurrent_only=False),
+    "outputs": Record(record_outputs, ("outputs", "inputs"), recurrent_only=False),
     "temporal_modes": Record(record_temporal_modes, ("temporal_modes",), recurrent_only=False),
     "temporal_spectra": Record(record_temporal_spectra, ("temporal_spectra",)),
     "error_propagation": Record(record_error_propagation, ("fields", "gradients", "gradient_steps")),

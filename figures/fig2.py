@@ -1,0 +1,82 @@
+"""Figure 2: Theorem 1 on trained networks. V, its Gram matrix V V^T, and the K that it makes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kpflow_cli.claims import Claim, at_most
+
+from .drawn import Tables, drawn, last_step, number, pick, stacked
+from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+
+_NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
+_MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Entries of V, V V^T and K, and the ranks, of each trained network."""
+    parts = []
+    matrices, summary = last_step(tables["core_matrices"]), last_step(tables["core_summary"])
+    for run in _NETWORKS:
+        for name in _MATRICES:
+            rows = pick(matrices, run=run, matrix=name)
+            parts.append(drawn(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"]))
+        for quantity, value in zip(*(pick(summary, run=run)[column] for column in ("quantity", "value")), strict=True):
+            parts.append(drawn("summary", f"{run}_{quantity}", value=value))
+    return stacked(parts)
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """A row a network: V, V V^T, K, with their ranks."""
+    figure, panels = mosaic([[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1))
+    for index, (run, network) in enumerate(_NETWORKS.items()):
+        found = {
+            name: number(data, panel="summary", series=f"{run}_{name}")[0]
+            for name in ("rank_v", "rank_k", "rank_bound", "effective_rank_v", "states")
+        }
+        titles = {
+            "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",
+            "gram": r"$V V^\top$",
+            "k": rf"$K$: rank {found['rank_k']:.0f} $\leq$ {found['rank_bound']:.0f}, of {found['states']:.0f}",
+        }
+        for column, (name, title) in enumerate(titles.items()):
+            panel = panels[f"{run}_{name}"]
+            heat_map(panel, pick(data, panel=f"{run}_{name}"), title=title, signed=True)
+            panel.set_xlabel({"v": "site variables ($h$, then $x$)", "gram": "trial and time", "k": "unit; trial and time"}[name])
+            panel.set_ylabel("trial and time" if name != "k" else "unit; trial and time")
+            letter(panel, "abcdef"[3 * index + column])
+        panels[f"{run}_v"].set_ylabel(f"{network}\ntrial and time")
+    return figure
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """K is what Theorem 1 says, and its rank is bounded by V's."""
+    found = []
+    for run, network in _NETWORKS.items():
+        value = {
+            name: number(data, panel="summary", series=f"{run}_{name}")[0]
+            for name in ("relative_error", "rank_k", "rank_bound", "rank_v", "trial_times", "states")
+        }
+        bound = "n rank V" if run == "rnn" else "3n (rank H + rank X)"
+        found += [
+            at_most(
+                f"{network}: relative error of K against automatic differentiation",
+                value["relative_error"],
+                1e-10,
+                reason="Theorem 1 is exact: nothing but rounding remains in double precision",
+            ),
+            at_most(
+                f"{network}: rank of K over its bound, {bound}",
+                value["rank_k"] / value["rank_bound"],
+                1,
+                reason="sum_s a_s rank V_s bounds the rank of K",
+            ),
+            at_most(
+                f"{network}: share of the state space that K reaches, rank K / N",
+                value["rank_k"] / value["states"],
+                0.5,
+                reason="a bottleneck: gradient descent cannot move the state in most directions",
+            ),
+        ]
+    return found

@@ -1,0 +1,61 @@
+"""Figure 7: NTK_S on trials x time x units reduced to one axis at a time, by averaging and by partial trace."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kpflow_cli.claims import Claim, at_most, within
+
+from .drawn import Tables, drawn, last_step, number, pick, stacked
+from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+
+_AXES = {"trial": r"trials, $B \times B$", "time": r"time, $T \times T$", "unit": r"units, $n \times n$"}
+_REDUCTIONS = {"mean": "mean", "trace": "partial trace"}
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Each reduced matrix and its trace, and the trace of NTK_S itself, estimated from probes of the state."""
+    matrices, traces = last_step(tables["reductions"]), last_step(tables["reduction_traces"])
+    whole = pick(last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full")
+    parts = [drawn("trace", "ntk", value=whole["value"], stderr=whole["stderr"])]
+    for reduction in _REDUCTIONS:
+        for axis in _AXES:
+            rows = pick(matrices, reduction=reduction, kept=axis)
+            parts.append(drawn(f"{reduction}_{axis}", axis, x=rows["column"], y=rows["row"], value=rows["value"]))
+            parts.append(drawn("trace", f"{reduction}_{axis}", value=pick(traces, reduction=reduction, kept=axis)["trace"]))
+    return stacked(parts)
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """A row a definition, a column an axis."""
+    figure, panels = mosaic([[f"{reduction}_{axis}" for axis in _AXES] for reduction in _REDUCTIONS], (FULL_WIDTH, 4.6), (1, 1))
+    for row, (reduction, name) in enumerate(_REDUCTIONS.items()):
+        for column, (axis, size) in enumerate(_AXES.items()):
+            panel = panels[f"{reduction}_{axis}"]
+            trace = number(data, panel="trace", series=f"{reduction}_{axis}")[0]
+            heat_map(panel, pick(data, panel=f"{reduction}_{axis}"), title=f"{size}; trace {trace:.4g}", signed=False)
+            panel.set(xlabel=axis if axis != "time" else "time step", ylabel=axis if axis != "time" else "time step")
+            letter(panel, "abcdef"[3 * row + column])
+        first = panels[f"{reduction}_trial"]
+        first.set_ylabel(f"{name}\n{first.get_ylabel()}")
+    return figure
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Partial traces keep the trace."""
+    whole, error = number(data, panel="trace", series="ntk")
+    traces = {axis: number(data, panel="trace", series=f"trace_{axis}")[0] for axis in _AXES}
+    found = [
+        within(
+            f"trace of the partial trace kept on {axis}s over tr(NTK_S)",
+            trace / whole,
+            1,
+            0.02,
+            stderr=trace / whole * error / whole,
+            reason="a partial trace keeps the trace; 2 % leaves room for the error of tr(NTK_S), estimated from probes of the state",
+        )
+        for axis, trace in traces.items()
+    ]
+    spread = max(traces.values()) / min(traces.values()) - 1
+    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason="they are one number, exact but for rounding")]

@@ -33,25 +33,24 @@ def data(tables: Tables) -> pd.DataFrame:
     recurrent = pick(gradients, parameter=next(name for name in gradients["parameter"].unique() if "hh" in name or "recurrent" in name))
     parts.append(drawn("field", "gradient", x=recurrent["column"], y=recurrent["row"], value=recurrent["value"]))
     steps = last_step(tables["gradient_steps"])
-    for name in ("change", "difference"):
-        parts.append(drawn("steps", name, x=steps["rate"], value=steps[name]))
-    return stacked(parts)
+    norms = [drawn("steps", name, x=steps["rate"], value=steps[name]) for name in ("change", "difference")]
+    return stacked([*parts, *norms])
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row of fields joined by the operators between them; below, the steps."""
     figure, panels = mosaic(
-        [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2], (FULL_WIDTH, 4.0), (1, 1.35)
+        [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2], (FULL_WIDTH, 4.2), (1, 1.2)
     )
     for name, title in _FIELDS.items():
-        heat_map(panels[name], pick(data, panel="field", series=name), title=title, signed=True)
+        heat_map(panels[name], pick(data, panel="field", series=name), title=title, signed=True, bar=False)
         panels[name].set_xlabel("unit" if name == "gradient" else "time step")
     panels["error"].set_ylabel("unit")
-    panels["gradient"].set_ylabel("gates of units", labelpad=1)
+    panels["gradient"].set_ylabel("rows of $W$", labelpad=1)
     letter(panels["error"], "a")
     for left, right, operator in zip(list(_FIELDS)[:-1], list(_FIELDS)[1:], _OPERATORS, strict=True):
-        _arrow(figure, panels[left], panels[right], operator)
+        _arrow(panels[left], panels[right], operator)
     steps = pick(data, panel="steps")
     change, difference = (pick(steps, series=name).sort_values("x") for name in ("change", "difference"))
     panel = panels["steps"]
@@ -111,11 +110,13 @@ def _slope(data: pd.DataFrame) -> tuple[float, float]:
     return slope, float((((centred - slope * x) ** 2).sum() / (len(x) - 2) / (x * x).sum()) ** 0.5)
 
 
-def _arrow(figure: StyledFigure, left: Axes, right: Axes, operator: str) -> None:
-    """An arrow over the gap between two panels, with the operator's name on it."""
-    between = {"coordsA": left.transAxes, "coordsB": right.transAxes, "axesA": left, "axesB": right}
+def _arrow(left: Axes, right: Axes, operator: str) -> None:
+    """An arrow from one panel to the next, below both, with the operator's name on it."""
+    start, end = (0.75, -0.5), (0.25, -0.5)
     arrow = ConnectionPatch(
-        (0.72, -0.42), (0.28, -0.42), arrowstyle="-|>", mutation_scale=8, linewidth=0.8, connectionstyle="arc3,rad=0.25", **between
+        start, end, coordsA=left.transAxes, coordsB=right.transAxes, arrowstyle="-|>", mutation_scale=9, linewidth=0.9, color="black"
     )
-    figure.add_artist(arrow)
-    left.annotate(operator, (1.16, -0.78), xycoords="axes fraction", ha="center", fontsize=8)
+    arrow.set_in_layout(False)
+    left.figure.add_artist(arrow)
+    name = right.annotate(operator, (-0.22, -0.44), xycoords="axes fraction", ha="center", va="bottom", fontsize=9)
+    name.set_in_layout(False)

@@ -9,7 +9,7 @@ from kpflow_cli.claims import Claim, at_most, within
 from .drawn import Tables, drawn, last_step, number, pick, stacked
 from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
 
-_AXES = {"trial": r"trials, $B \times B$", "time": r"time, $T \times T$", "unit": r"units, $n \times n$"}
+_AXES = {"trial": "trial", "time": "time step", "unit": "unit"}
 _REDUCTIONS = {"mean": "mean", "trace": "partial trace"}
 
 
@@ -34,11 +34,13 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         for column, (axis, size) in enumerate(_AXES.items()):
             panel = panels[f"{reduction}_{axis}"]
             trace = number(data, panel="trace", series=f"{reduction}_{axis}")[0]
-            heat_map(panel, pick(data, panel=f"{reduction}_{axis}"), title=f"{size}; trace {trace:.4g}", signed=False)
-            panel.set(xlabel=axis if axis != "time" else "time step", ylabel=axis if axis != "time" else "time step")
+            heat_map(panel, pick(data, panel=f"{reduction}_{axis}"), title=f"trace {trace:.4g}", signed=False)
+            panel.set(xlabel=size, ylabel=size)
             letter(panel, "abcdef"[3 * row + column])
         first = panels[f"{reduction}_trial"]
         first.set_ylabel(f"{name}\n{first.get_ylabel()}")
+    for axis, matrix in zip(_AXES, (r"$B \times B$", r"$T \times T$", r"$n \times n$"), strict=True):
+        panels[f"mean_{axis}"].annotate(matrix, (0.5, 1.16), xycoords="axes fraction", ha="center", fontsize=9)
     return figure
 
 

@@ -52,9 +52,9 @@ def _gains(data: pd.DataFrame) -> list[float]:
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a gain, a column a number of points: trajectories from random states, where each ends, and the planted points."""
     gains = _gains(data)
-    figure = StyledFigure(figsize=(FULL_WIDTH, 1.42 * len(gains) + 0.5))
+    figure = StyledFigure(figsize=(FULL_WIDTH, 1.5 * len(gains) + 0.5))
     grid = figure.subplots(len(gains), len(_POINTS), subplot_kw={"projection": "3d"}, squeeze=False)
-    figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.06, wspace=0.0, hspace=0.08)
+    figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.06, wspace=0.0, hspace=0.16)
     for row, gain in zip(grid, gains, strict=True):
         for panel, points in zip(row, _POINTS, strict=True):
             label = _label(gain, points)
@@ -65,9 +65,12 @@ def draw(data: pd.DataFrame) -> StyledFigure:
             panel.plot(planted["x"], planted["y"], planted["value"], "x", color=COLOURS[1], markersize=4.5, markeredgewidth=1.2)
             panel.set(xticklabels=[], yticklabels=[], zticklabels=[])
             panel.tick_params(length=0, pad=-6)
+            for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
+                axis._axinfo["grid"].update(linewidth=0.3, color="0.85")
+                axis.set_pane_color((1, 1, 1, 1))
             ends = number(data, panel="end_states", series=label)[0]
             resting = number(data, panel="at_rest", series=label)[0]
-            panel.set_title(f"{ends:.0f} end state{'' if ends == 1 else 's'}, {100 * resting:.0f} % at rest", fontsize=6.5, y=0.95, pad=0)
+            panel.set_title(f"{ends:.0f} end state{'' if ends == 1 else 's'}, {100 * resting:.0f} % at rest", fontsize=6.5, y=0.99, pad=0)
             panel.set_box_aspect(None, zoom=1.15)
         row[0].text2D(-0.12, 0.5, f"$g$ = {gain:g}", transform=row[0].transAxes, rotation=90, va="center", fontsize=8)
     for panel, points in zip(grid[0], _POINTS, strict=True):

@@ -12,6 +12,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import ScalarFormatter
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in greyscale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -77,25 +79,26 @@ def panels(
 def mosaic(layout: list[list[str]], size: tuple[float, float], heights: tuple[float, ...]) -> tuple[StyledFigure, dict[str, Axes]]:
     """A figure of ``size`` inches with panels by name: each row of names shares the width evenly, a name repeated spans its places."""
     columns = math.lcm(*(len(row) for row in layout))
-    wide = [[name for name in row for _ in range(columns // len(row))] for row in layout]
+    wide: list[Any] = [[name for name in row for _ in range(columns // len(row))] for row in layout]
     figure = StyledFigure(figsize=size, layout="constrained")
     return figure, figure.subplot_mosaic(wide, height_ratios=heights)
 
 
 def letter(panel: Axes, name: str) -> None:
     """The panel's letter, over its upper left corner."""
-    panel.annotate(name, (0, 1), (-14, 5), xycoords="axes fraction", textcoords="offset points", fontweight="bold", fontsize=9)
+    panel.annotate(name, (0, 1), (-16, 5), xycoords="axes fraction", textcoords="offset points", fontweight="bold", fontsize=9)
 
 
-def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool) -> None:
-    """``value`` over ``x`` and ``y`` with a colour bar; the scale of ``signed`` values is symmetric about 0, so that its middle is 0.
+def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True) -> None:
+    """``value`` over ``x`` and ``y`` with a colour bar, or with the largest value under the title.
 
+    The scale of ``signed`` values is symmetric about 0, so that its middle is 0.
     The map is perceptually uniform, dark to light: it stays readable without colour.
     """
     matrix = rows.pivot_table(index="y", columns="x", values="value")
     values = matrix.to_numpy()
     limit = float(abs(values).max()) or 1.0
-    limits = {"vmin": -limit, "vmax": limit} if signed else {"vmin": min(0.0, float(values.min())), "vmax": float(values.max())}
+    low, high = (-limit, limit) if signed else (min(0.0, float(values.min())), float(values.max()))
     edges = {
         "left": float(matrix.columns.min()),
         "right": float(matrix.columns.max()),
@@ -103,15 +106,21 @@ def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool) -> No
         "top": float(matrix.index.min()),
     }
     extent = (edges["left"] - 0.5, edges["right"] + 0.5, edges["bottom"] + 0.5, edges["top"] - 0.5)
-    image = panel.imshow(values, cmap=HEAT_MAP, aspect="auto", interpolation="nearest", extent=extent, **limits)
-    panel.set_title(title)
-    bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03)
-    bar.ax.tick_params(labelsize=6, length=2)
-    bar.formatter.set_powerlimits((-2, 3))
-    bar.ax.yaxis.get_offset_text().set_fontsize(6)
-    bar.outline.set_linewidth(0.4)
+    image = panel.imshow(values, cmap=HEAT_MAP, aspect="auto", interpolation="nearest", extent=extent, vmin=low, vmax=high)
+    if bar:
+        _colour_bar(panel, image)
+    panel.set_title(title if bar else f"{title}\n{'up to +-' if signed else 'up to '}{high:.1g}", loc="left")
     for spine in panel.spines.values():
         spine.set_visible(False)
+
+
+def _colour_bar(panel: Axes, image: AxesImage) -> None:
+    powers = ScalarFormatter()
+    powers.set_powerlimits((-2, 3))
+    bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03, format=powers)
+    bar.ax.tick_params(labelsize=6, length=2)
+    bar.ax.yaxis.get_offset_text().set_fontsize(6)
+    bar.outline.set_linewidth(0.4)
 
 
 def value_axis(panel: Axes, values: Any) -> None:

@@ -213,10 +213,11 @@ def _full(
         *_statistics("ntk", "full", found),
         _largest("ntk", pairs.values, pairs.residuals, analysis.krylov_block),
         Measurement("ntk", "alignment", "full", sampler.alignment()),
+        Measurement("ntk", "random_core_alignment", "full", found.random_alignment(sampler.statistics(1))),
     ]
-    rows += [
-        Measurement("ntk", f"target_overlap_{index + 1}", "full", found.trace_share(quotient)) for index, quotient in enumerate(quotients)
-    ]
+    for index, quotient in enumerate(quotients, start=1):
+        rows.append(Measurement("ntk", f"rayleigh_quotient_{index}", "full", Estimate(quotient)))
+        rows.append(Measurement("ntk", f"target_overlap_{index}", "full", found.trace_share(quotient)))
     return rows, _spectrum("ntk", pairs.values, pairs.values, analysis.eigenvalues, found.trace().value)
 
 

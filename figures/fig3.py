@@ -1,0 +1,161 @@
+"""Figure 3: NTK_S keeps the basis of its Kronecker core along training, and with it few temporal modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpflow_cli.claims import Claim, at_least, at_most
+
+from .drawn import Tables, drawn, last_step, pick, stacked
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, styled, training_step_axis
+
+NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five planted points"}
+_OPERATORS = {"v": "$V$", "ntk": "NTK$_S$", "p": "$P$"}
+_CHANNELS = {1: "fixation", 2: r"$\cos$", 3: r"$\sin$"}
+_SHARE = 0.95
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """The task on one trial, alignments along training, shares of variance and modes of the trained networks; a line a seed or trial."""
+    seed = tables["inputs"]["seed"].min()
+    parts = []
+    task = pick(last_step(tables["inputs"]), run="network2", seed=seed, trial=tables["inputs"]["trial"].unique()[1])
+    answer = pick(last_step(tables["outputs"]), run="network2", seed=seed, trial=tables["outputs"]["trial"].unique()[1])
+    for channel, name in _CHANNELS.items():
+        rows, answers = pick(task, channel=channel), pick(answer, channel=channel)
+        parts.append(drawn("inputs", name, x=rows["time"], value=rows["input"]))
+        parts.append(drawn("targets", name, x=answers["time"], value=answers["target"]))
+    ntk = pick(tables["measurements"], operator="ntk")
+    for run in NETWORKS:
+        for quantity in ("alignment", "random_core_alignment"):
+            rows = pick(ntk, run=run, quantity=quantity)
+            parts.append(drawn(quantity, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
+        for reduction in ("temporal_mean", "temporal_trace"):
+            rows = pick(ntk, run=run, quantity="effective_rank", reduction=reduction)
+            parts.append(drawn(reduction, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
+        for operator in _OPERATORS:
+            rows = pick(last_step(tables["temporal_spectra"]), run=run, operator=operator)
+            parts.append(drawn(f"cumulative_{operator}", run, line=rows["seed"], x=rows["modes"], value=rows["cumulative"]))
+    modes = pick(last_step(tables["temporal_modes"]), run="network2", seed=seed)
+    for operator in ("v", "ntk"):
+        for mode in sorted(modes["mode"].unique()):
+            rows = pick(modes, operator=operator, mode=mode)
+            parts.append(drawn(f"mode_{operator}_{mode}", "network2", line=rows["trial"], x=rows["time"], value=rows["value"]))
+    return stacked(parts)
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """The task; alignment; shares of variance; leading modes."""
+    top = ["task", "alignment", "variance"]
+    modes = [f"mode_{operator}_{mode}" for operator in ("v", "ntk") for mode in (1, 2, 3)]
+    figure, panels = mosaic([top, modes[:3], modes[3:]], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
+    _draw_task(panels["task"], data)
+    _draw_alignment(panels["alignment"], data)
+    _draw_variance(panels["variance"], data)
+    for name, each in zip("abc", top, strict=True):
+        letter(panels[each], name)
+    letter(panels[modes[0]], "d")
+    for name in modes:
+        _, operator, mode = name.split("_")
+        lines = list(pick(data, panel=name).groupby("line"))
+        for (_, line), colour in zip(lines, shades(len(lines)), strict=True):
+            panels[name].plot(line["x"], line["value"], color=colour, linewidth=0.9)
+        panels[name].set_title(f"{_OPERATORS[operator]}, mode {mode}")
+        if operator == "ntk":
+            panels[name].set_xlabel("time step")
+    for name in (modes[0], modes[3]):
+        panels[name].set_ylabel("a line a trial")
+    return figure
+
+
+def _draw_task(panel: Axes, data: pd.DataFrame) -> None:
+    """Inputs over targets, a row a channel."""
+    for row, (kind, name) in enumerate((kind, name) for kind in ("inputs", "targets") for name in _CHANNELS.values()):
+        line = pick(data, panel=kind, series=name)
+        panel.plot(line["x"], 0.35 * line["value"] - row, color=COLOURS[0 if kind == "inputs" else 1])
+        panel.axhline(-row, color="0.8", linewidth=0.4, zorder=0)
+    panel.set_yticks([-row for row in range(6)], [f"{kind} {name}" for kind in ("in:", "target:") for name in _CHANNELS.values()])
+    panel.set_xlabel("time step")
+    panel.set_title("Memory-Pro, one trial", loc="left")
+
+
+def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
+    for order, (run, label) in enumerate(NETWORKS.items()):
+        for quantity, style, name in (("alignment", "-", label), ("random_core_alignment", ":", None)):
+            for seed, line in pick(data, panel=quantity, series=run).groupby("line"):
+                shown = name if seed == data["line"].min() else None
+                panel.plot(
+                    line["x"],
+                    line["value"],
+                    color=COLOURS[order],
+                    linestyle=style,
+                    marker="os"[order] if style == "-" else None,
+                    markersize=2,
+                    label=shown,
+                )
+                panel.fill_between(
+                    line["x"], line["value"] - line["stderr"], line["value"] + line["stderr"], color=COLOURS[order], alpha=0.3, linewidth=0
+                )
+    panel.annotate("random core of the\nsame spectrum (dotted)", (0.97, 0.3), xycoords="axes fraction", ha="right", fontsize=7)
+    training_step_axis(panel)
+    panel.set(yscale="log", ylim=(None, 3), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), fontsize=6.5)
+
+
+def _draw_variance(panel: Axes, data: pd.DataFrame) -> None:
+    for order, (operator, name) in enumerate(_OPERATORS.items()):
+        for run, width in zip(NETWORKS, (0.7, 1.3), strict=True):
+            for seed, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby("line"):
+                shown = name if run == "network2" and seed == data["line"].min() else None
+                panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=width, label=shown)
+    panel.axhline(_SHARE, color="0.6", linewidth=0.6)
+    panel.annotate(
+        "95 %", (1, _SHARE), xycoords=("axes fraction", "data"), xytext=(-2, -8), textcoords="offset points", ha="right", fontsize=7
+    )
+    panel.set(xscale="log", ylim=(0, 1.02), xlabel="temporal modes", ylabel="cumulative share of variance")
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 0.05))
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """The basis is shared all through training, and V and NTK_S are temporally narrow where P is not; worst cases over seeds and steps."""
+    few = "few: as many as one can look at"
+    found = []
+    for run, label in NETWORKS.items():
+        ratio, error = _least_ratio(data, run)
+        name = f"{label}: least cosine of NTK_S with its core along training, over that of a random core of the same spectrum"
+        found.append(at_least(name, ratio, 10, stderr=error, reason="well above chance: an order of magnitude"))
+        for operator, name in (("v", "V"), ("ntk", "NTK_S")):
+            needed = max(_modes_needed(data, run, operator), default=float("nan"))
+            found.append(at_most(f"{label}: temporal modes of {name} for 95 % of variance", needed, 10, reason=few))
+        there = pick(data, panel="cumulative_p", series=run)["x"].max()
+        needed = min(_modes_needed(data, run, "p"), default=float("nan"))
+        name = f"{label}: share of the temporal modes of P for 95 % of variance"
+        found.append(at_least(name, needed / there, 0.1, reason="many: a fixed part of all there are"))
+        for reduction in ("mean", "trace"):
+            rows = pick(data, panel=f"temporal_{reduction}", series=run).sort_values("value")
+            largest, error = (float(rows[column].iloc[-1]) if len(rows) else float("nan") for column in ("value", "stderr"))
+            name = f"{label}: largest temporal effective rank of NTK_S along training, {reduction} reduction"
+            found.append(at_most(name, largest, 10, stderr=error, reason=few))
+    return found
+
+
+def _least_ratio(data: pd.DataFrame, run: str) -> tuple[float, float]:
+    """Alignment over that with a random core, the least over steps and seeds, with its standard error."""
+    rows = pick(data, panel="alignment", series=run).merge(
+        pick(data, panel="random_core_alignment", series=run), on=["line", "x"], suffixes=("", "_random")
+    )
+    if rows.empty:
+        return float("nan"), float("nan")
+    ratios = rows["value"] / rows["value_random"]
+    errors = ratios * np.hypot(rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"])
+    worst = int(ratios.to_numpy().argmin())
+    return float(ratios.iloc[worst]), float(errors.iloc[worst])
+
+
+def _modes_needed(data: pd.DataFrame, run: str, operator: str) -> list[float]:
+    """Modes for 95 % of variance, by seed; NaN where the table holds too few."""
+    lines = pick(data, panel=f"cumulative_{operator}", series=run).groupby("line")
+    return [float(line["x"][line["value"] >= _SHARE].min()) for _, line in lines]

@@ -1,0 +1,106 @@
+"""Figure 4: SGD leaves a GRU with one end state unlearned, and learns the same GRU with five planted fixed points."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kpflow_cli.claims import Claim, at_least, at_most, within
+
+from .drawn import Tables, number, pick
+from .learning import LEARNED, UNLEARNED, draw_learning, first_learned, fractions_at, learning_data, seeds, worst
+from .style import StyledFigure, styled
+
+NETWORKS = {"network1": "network 1: SGD", "network2": "network 2: SGD, planted points", "second_order": "network 1: Shampoo"}
+_UNLEARNED_REASON = "unlearned: not even a tenth"
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Of the three trainings."""
+    return learning_data(tables, NETWORKS)
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """Of the three trainings."""
+    return draw_learning(data, NETWORKS)
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Network 1 stalls for want of overlap with the targets, network 2 does not, and a second-order method frees network 1; the worst of
+    all seeds."""
+    everyone = seeds(data)
+    learned = {seed: first_learned(data, "network2", seed) for seed in everyone}
+    meanwhile = [fraction for seed in everyone for fraction in fractions_at(data, "network1", learned[seed], seed)[1:]]
+    final = {run: [fraction for seed in everyone for fraction in fractions_at(data, run, None, seed)] for run in NETWORKS}
+    stalled = [fraction for index, fraction in enumerate(final["network1"]) if index % 3]
+    steps = pick(data, panel="evaluation_loss", series="network1")["x"].max()
+    ends = {run: pick(data, panel="end_states", series=run)["value"].tolist() for run in NETWORKS}
+    ratio, error = _overlap_ratio(data, everyone)
+    return [
+        at_least(
+            "network 2: least learned fraction of any mode, its best step", _best(data, everyone), LEARNED, reason="learned: four fifths"
+        ),
+        at_most(
+            "network 1: largest fraction of modes 2 and 3 when network 2 first has all above 0.8",
+            worst(meanwhile, largest=True),
+            UNLEARNED,
+            reason=_UNLEARNED_REASON,
+        ),
+        at_most(
+            f"network 1: largest fraction of modes 2 and 3 after {steps:.0f} steps",
+            worst(stalled, largest=True),
+            UNLEARNED,
+            reason=_UNLEARNED_REASON,
+        ),
+        at_least(
+            "steps after which network 1 is still unlearned",
+            steps if worst(stalled, largest=True) <= UNLEARNED else 0.0,
+            1000,
+            reason="stays so for thousands of steps",
+        ),
+        at_most(
+            "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, over that with mode 1",
+            ratio,
+            0.01,
+            stderr=error,
+            reason="near none: gradient descent moves along them a hundred times more slowly than along the mode it learns",
+        ),
+        at_least(
+            "network 1, Shampoo: least learned fraction at the end",
+            worst(final["second_order"], largest=False),
+            LEARNED,
+            reason="out of the stall: learned",
+        ),
+        within(
+            "network 1: end states of zero-input trajectories",
+            worst(ends["network1"], largest=True),
+            1,
+            0,
+            reason="dynamics without input collapse to one fixed point",
+        ),
+        at_least(
+            "network 2: fewest end states of zero-input trajectories",
+            worst(ends["network2"], largest=False),
+            2,
+            reason="several are at least two",
+        ),
+    ]
+
+
+def _best(data: pd.DataFrame, everyone: list[int]) -> float:
+    """The least fraction of the three modes, at the step where it is highest; of the worst seed."""
+    best = []
+    for seed in everyone:
+        rows = pick(data, series="network2", line=seed)
+        rows = rows[rows["panel"].str.startswith("learned_fraction")]
+        best.append(float(rows.groupby("x")["value"].min().max()))
+    return worst(best, largest=False)
+
+
+def _overlap_ratio(data: pd.DataFrame, everyone: list[int]) -> tuple[float, float]:
+    """Of modes 2 and 3 to mode 1, the largest, with its standard error: the shared trace of NTK_S is their only error, and cancels."""
+    ratios = []
+    for seed in everyone:
+        first, second, third = (number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0)[0] for mode in (1, 2, 3))
+        ratios += [second / first, third / first]
+    return worst(ratios, largest=True), 0.0

@@ -1,0 +1,145 @@
+"""What figures 4 and 4b share: SGD on Memory-Pro from several initializations, drawn side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .drawn import Tables, drawn, first_step, last_step, pick, stacked
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, training_step_axis
+
+LEARNED, UNLEARNED = 0.8, 0.1
+MODES = (1, 2, 3)
+
+
+def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
+    """Losses, learned fractions, Rayleigh quotients and overlaps along training; outputs and zero-input trajectories; a line a seed or trial."""
+    parts = []
+    ntk, first_seed = pick(tables["measurements"], operator="ntk"), tables["training"]["seed"].min()
+    for run in networks:
+        training = pick(tables["training"], run=run)
+        for column in ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES)):
+            parts.append(drawn(column, run, line=training["seed"], x=training["step"], value=training[column]))
+        for quantity in [f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES]:
+            rows = pick(ntk, run=run, quantity=quantity)
+            parts.append(drawn(quantity, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
+        for moment, outputs in (("before", first_step(tables["outputs"])), ("after", last_step(tables["outputs"]))):
+            rows = pick(outputs, run=run, seed=first_seed, channel=2)
+            for kind in ("output", "target"):
+                parts.append(drawn(f"{kind}_{moment}", run, line=rows["trial"], x=rows["time"], value=rows[kind]))
+        paths = pick(first_step(tables["trajectories"]), run=run, seed=first_seed)
+        parts.append(drawn("trajectories", run, line=paths["start"], x=paths["pc1"], y=paths["pc2"], value=paths["pc3"]))
+        ends = pick(first_step(tables["end_states"]), run=run).groupby("seed")["end_state"].nunique()
+        parts.append(drawn("end_states", run, line=pd.Series(ends.index), value=ends.reset_index(drop=True).astype(float)))
+        points = pick(first_step(tables["fixed_points"]), run=run, seed=first_seed)
+        parts.append(drawn("points", run, line=points["point"], x=points["pc1"], y=points["pc2"], value=points["pc3"]))
+    return stacked([part for part in parts if len(part)])
+
+
+def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigure:
+    """Outputs before and after, and zero-input trajectories, a column a network; below, the course of training."""
+    runs = list(networks)
+    layout = [[f"{kind}_{run}" for run in runs] for kind in ("before", "after", "paths")]
+    layout.append(["loss", "fraction_2", "quotient"])
+    figure, panels = mosaic([*layout, ["fraction_1", "fraction_3", "overlap"]], (FULL_WIDTH, 8.2), (1, 1, 1.1, 1.2, 1.2))
+    letters = iter("abcdefghi")
+    for kind in ("before", "after", "paths"):
+        letter(panels[f"{kind}_{runs[0]}"], next(letters))
+    for order, (run, label) in enumerate(networks.items()):
+        for moment in ("before", "after"):
+            _draw_outputs(panels[f"{moment}_{run}"], data, run, moment)
+        _draw_paths(panels[f"paths_{run}"], data, run)
+        panels[f"before_{run}"].set_title(label, color=COLOURS[order])
+    for moment in ("before", "after"):
+        panels[f"{moment}_{runs[0]}"].set_ylabel(f"{moment} training\n$\\cos$ output")
+    for name, title in (
+        ("loss", "evaluation_loss"),
+        ("fraction_2", "learned_fraction_2"),
+        ("quotient", "rayleigh_quotient_3"),
+        ("fraction_1", "learned_fraction_1"),
+        ("fraction_3", "learned_fraction_3"),
+    ):
+        _draw_course(panels[name], data, runs, title)
+        letter(panels[name], next(letters))
+    panels["loss"].set(yscale="log", ylabel="evaluation loss")
+    panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient, mode 3")
+    for mode in MODES:
+        panels[f"fraction_{mode}"].set(ylabel=f"learned fraction, mode {mode}", ylim=(-0.35, 1.35))
+    _draw_overlaps(panels["overlap"], data, networks)
+    letter(panels["overlap"], next(letters))
+    return figure
+
+
+def _draw_outputs(panel: Axes, data: pd.DataFrame, run: str, moment: str) -> None:
+    lines = list(pick(data, panel=f"output_{moment}", series=run).groupby("line"))
+    for (trial, line), colour in zip(lines, shades(len(lines)), strict=True):
+        target = pick(data, panel=f"target_{moment}", series=run, line=trial)
+        panel.plot(target["x"], target["value"], color=colour, linestyle="--", linewidth=0.6)
+        panel.plot(line["x"], line["value"], color=colour, linewidth=0.9)
+    panel.set(ylim=(-1.4, 1.4), xlabel="time step")
+
+
+def _draw_paths(panel: Axes, data: pd.DataFrame, run: str) -> None:
+    for _, line in pick(data, panel="trajectories", series=run).groupby("line"):
+        panel.plot(line["x"], line["y"], color="0.55", linewidth=0.6)
+        panel.plot(line["x"].iloc[-1:], line["y"].iloc[-1:], "o", color="black", markersize=2.5)
+    points = pick(data, panel="points", series=run)
+    panel.plot(points["x"], points["y"], "x", color=COLOURS[1], markersize=4.5)
+    ends = pick(data, panel="end_states", series=run)["value"].iloc[0]
+    panel.set_title(f"zero input: {ends:.0f} end state{'' if ends == 1 else 's'}", fontsize=7)
+    panel.set(xlabel="PC 1", ylabel="PC 2")
+
+
+def _draw_course(panel: Axes, data: pd.DataFrame, runs: list[str], name: str) -> None:
+    for order, run in enumerate(runs):
+        for _, line in pick(data, panel=name, series=run).groupby("line"):
+            panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=1.0)
+            panel.fill_between(
+                line["x"], line["value"] - line["stderr"], line["value"] + line["stderr"], color=COLOURS[order], alpha=0.3, linewidth=0
+            )
+    if name.startswith("rayleigh"):
+        training_step_axis(panel)
+    panel.set_xlabel("gradient step")
+
+
+def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str]) -> None:
+    """At initialization, a point a seed."""
+    for order, run in enumerate(networks):
+        for mode in MODES:
+            rows = pick(data, panel=f"target_overlap_{mode}", series=run)
+            rows = rows[rows["x"] == 0]
+            place = mode + 0.22 * (order - 1)
+            panel.errorbar(
+                [place] * len(rows), rows["value"], rows["stderr"], fmt="os^D"[order], color=COLOURS[order], markersize=3.5, linewidth=0.8
+            )
+    panel.set(yscale="log", xlabel="target mode", ylabel="target overlap at step 0", xlim=(0.5, 3.5))
+    panel.set_xticks(list(MODES))
+
+
+def fractions_at(data: pd.DataFrame, run: str, step: float | None, seed: int) -> list[float]:
+    """Learned fractions of all modes at a step, the last by default; NaN where the step is not in the table."""
+    found = []
+    for mode in MODES:
+        rows = pick(data, panel=f"learned_fraction_{mode}", series=run, line=seed)
+        rows = rows[rows["x"] == (rows["x"].max() if step is None else step)]
+        found.append(float(rows["value"].iloc[0]) if len(rows) else float("nan"))
+    return found
+
+
+def first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
+    """The first evaluated step at which all fractions are above 0.8; NaN if there is none."""
+    rows = pick(data, series=run, line=seed)
+    wide = rows[rows["panel"].isin([f"learned_fraction_{mode}" for mode in MODES])].pivot_table(index="x", columns="panel", values="value")
+    return float(wide.index[(wide > LEARNED).all(axis=1)].min()) if len(wide) else float("nan")
+
+
+def seeds(data: pd.DataFrame) -> list[int]:
+    """Of all networks in the table."""
+    return sorted({int(seed) for seed in pick(data, panel="evaluation_loss")["line"]})
+
+
+def worst(values: list[float], *, largest: bool) -> float:
+    """The largest or smallest; NaN if one is NaN or there is none."""
+    return float("nan") if not values or any(value != value for value in values) else (max if largest else min)(values)

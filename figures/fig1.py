@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import ConnectionPatch
 
 from kpflow_cli.claims import Claim, at_most, within
 
@@ -17,7 +16,7 @@ _FIELDS = {
     "adjoint": r"adjoint $P^* e$",
     "gradient": r"gradient $D^* P^* e$",
     "driven": r"$K P^* e$",
-    "change": r"$\Delta h = -\eta\, P K P^* e$",
+    "change": r"$\Delta h/\eta = -PKP^* e$",
 }
 _OPERATORS = ("$P^*$", "$D^*$", "$D$", "$P$")
 
@@ -45,12 +44,12 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     )
     for name, title in _FIELDS.items():
         heat_map(panels[name], pick(data, panel="field", series=name), title=title, signed=True, bar=False)
-        panels[name].set_xlabel("unit" if name == "gradient" else "time step")
+        panels[name].set_xlabel("columns of $W$" if name == "gradient" else "time step")
     panels["error"].set_ylabel("unit")
-    panels["gradient"].set_ylabel("rows of $W$", labelpad=1)
     letter(panels["error"], "a")
-    for left, right, operator in zip(list(_FIELDS)[:-1], list(_FIELDS)[1:], _OPERATORS, strict=True):
-        _arrow(panels[left], panels[right], operator)
+    for name, operator in zip(list(_FIELDS)[1:], _OPERATORS, strict=True):
+        panels[name].set_yticks([])
+        _arrow(panels[name], operator)
     steps = pick(data, panel="steps")
     change, difference = (pick(steps, series=name).sort_values("x") for name in ("change", "difference"))
     panel = panels["steps"]
@@ -110,13 +109,13 @@ def _slope(data: pd.DataFrame) -> tuple[float, float]:
     return slope, float((((centred - slope * x) ** 2).sum() / (len(x) - 2) / (x * x).sum()) ** 0.5)
 
 
-def _arrow(left: Axes, right: Axes, operator: str) -> None:
-    """An arrow from one panel to the next, below both, with the operator's name on it."""
-    start, end = (0.75, -0.5), (0.25, -0.5)
-    arrow = ConnectionPatch(
-        start, end, coordsA=left.transAxes, coordsB=right.transAxes, arrowstyle="-|>", mutation_scale=9, linewidth=0.9, color="black"
+def _arrow(panel: Axes, operator: str) -> None:
+    """An arrow into a panel from the one before it, with the operator's name on it."""
+    panel.annotate(
+        "",
+        (-0.08, 0.5),
+        (-0.5, 0.5),
+        xycoords="axes fraction",
+        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 0.9, "mutation_scale": 9},
     )
-    arrow.set_in_layout(False)
-    left.figure.add_artist(arrow)
-    name = right.annotate(operator, (-0.22, -0.44), xycoords="axes fraction", ha="center", va="bottom", fontsize=9)
-    name.set_in_layout(False)
+    panel.annotate(operator, (-0.3, 0.55), xycoords="axes fraction", ha="center", va="bottom", fontsize=9)

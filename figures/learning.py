@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from .drawn import Tables, drawn, first_step, last_step, pick, stacked
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, training_step_axis
@@ -15,20 +16,20 @@ MODES = (1, 2, 3)
 
 
 def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
-    """Losses, learned fractions, Rayleigh quotients and overlaps along training; outputs and zero-input trajectories; a line a seed or trial."""
+    """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input trajectories; a line a seed or trial."""
     parts = []
     ntk, first_seed = pick(tables["measurements"], operator="ntk"), tables["training"]["seed"].min()
     for run in networks:
         training = pick(tables["training"], run=run)
-        for column in ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES)):
-            parts.append(drawn(column, run, line=training["seed"], x=training["step"], value=training[column]))
+        courses = ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES))
+        parts += [drawn(course, run, line=training["seed"], x=training["step"], value=training[course]) for course in courses]
         for quantity in [f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES]:
             rows = pick(ntk, run=run, quantity=quantity)
             parts.append(drawn(quantity, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
         for moment, outputs in (("before", first_step(tables["outputs"])), ("after", last_step(tables["outputs"]))):
             rows = pick(outputs, run=run, seed=first_seed, channel=2)
-            for kind in ("output", "target"):
-                parts.append(drawn(f"{kind}_{moment}", run, line=rows["trial"], x=rows["time"], value=rows[kind]))
+            lines = {"line": rows["trial"], "x": rows["time"]}
+            parts += [drawn(f"{kind}_{moment}", run, value=rows[kind], **lines) for kind in ("output", "target")]
         paths = pick(first_step(tables["trajectories"]), run=run, seed=first_seed)
         parts.append(drawn("trajectories", run, line=paths["start"], x=paths["pc1"], y=paths["pc2"], value=paths["pc3"]))
         ends = pick(first_step(tables["end_states"]), run=run).groupby("seed")["end_state"].nunique()
@@ -42,8 +43,8 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
     """Outputs before and after, and zero-input trajectories, a column a network; below, the course of training."""
     runs = list(networks)
     layout = [[f"{kind}_{run}" for run in runs] for kind in ("before", "after", "paths")]
-    layout.append(["loss", "fraction_2", "quotient"])
-    figure, panels = mosaic([*layout, ["fraction_1", "fraction_3", "overlap"]], (FULL_WIDTH, 8.2), (1, 1, 1.1, 1.2, 1.2))
+    layout.append(["loss", "quotient", "overlap"])
+    figure, panels = mosaic([*layout, ["fraction_1", "fraction_2", "fraction_3"]], (FULL_WIDTH, 8.2), (1, 1, 1.1, 1.2, 1.2))
     letters = iter("abcdefghi")
     for kind in ("before", "after", "paths"):
         letter(panels[f"{kind}_{runs[0]}"], next(letters))
@@ -54,21 +55,24 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
         panels[f"before_{run}"].set_title(label, color=COLOURS[order])
     for moment in ("before", "after"):
         panels[f"{moment}_{runs[0]}"].set_ylabel(f"{moment} training\n$\\cos$ output")
-    for name, title in (
-        ("loss", "evaluation_loss"),
-        ("fraction_2", "learned_fraction_2"),
-        ("quotient", "rayleigh_quotient_3"),
-        ("fraction_1", "learned_fraction_1"),
-        ("fraction_3", "learned_fraction_3"),
-    ):
-        _draw_course(panels[name], data, runs, title)
+    courses = {"loss": "evaluation_loss", "quotient": "rayleigh_quotient_3"} | {
+        f"fraction_{mode}": f"learned_fraction_{mode}" for mode in MODES
+    }
+    for name, course in courses.items():
+        _draw_course(panels[name], data, runs, course)
+    _draw_overlaps(panels["overlap"], data, networks)
+    for name in ("loss", "quotient", "overlap", *(f"fraction_{mode}" for mode in MODES)):
         letter(panels[name], next(letters))
     panels["loss"].set(yscale="log", ylabel="evaluation loss")
-    panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient, mode 3")
+    panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
     for mode in MODES:
-        panels[f"fraction_{mode}"].set(ylabel=f"learned fraction, mode {mode}", ylim=(-0.35, 1.35))
-    _draw_overlaps(panels["overlap"], data, networks)
-    letter(panels["overlap"], next(letters))
+        panels[f"fraction_{mode}"].set(ylabel="learned fraction", ylim=(-0.35, 1.35), title=f"target mode {mode}")
+    looks = zip(networks.values(), COLOURS, LINE_STYLES, "os^", strict=False)
+    handles = [
+        Line2D([], [], color=colour, linestyle=style, marker=mark, markersize=3, label=label) for label, colour, style, mark in looks
+    ]
+    handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.6, label="targets (a line a trial)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -6,7 +6,7 @@ import functools
 import math
 import string
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,7 +17,7 @@ from matplotlib.ticker import ScalarFormatter
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in greyscale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINE_STYLES = ("-", "--", "-.", ":")
+LINE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 HEAT_MAP = "viridis"
 # of a page with two columns, in inches
 FULL_WIDTH = 7.0
@@ -86,7 +86,7 @@ def mosaic(layout: list[list[str]], size: tuple[float, float], heights: tuple[fl
 
 def letter(panel: Axes, name: str) -> None:
     """The panel's letter, over its upper left corner."""
-    panel.annotate(name, (0, 1), (-16, 5), xycoords="axes fraction", textcoords="offset points", fontweight="bold", fontsize=9)
+    panel.annotate(name, (0, 1), (-22, 5), xycoords="axes fraction", textcoords="offset points", fontweight="bold", fontsize=9)
 
 
 def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True) -> None:
@@ -109,7 +109,8 @@ def heat_map(panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: 
     image = panel.imshow(values, cmap=HEAT_MAP, aspect="auto", interpolation="nearest", extent=extent, vmin=low, vmax=high)
     if bar:
         _colour_bar(panel, image)
-    panel.set_title(title if bar else f"{title}\n{'up to +-' if signed else 'up to '}{high:.1g}", loc="left")
+    size = rf"$\pm${high:.1g}" if signed else f"up to {high:.1g}"
+    panel.set_title(title if bar else f"{title}\n{size}", loc="left")
     for spine in panel.spines.values():
         spine.set_visible(False)
 

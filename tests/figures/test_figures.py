@@ -1,0 +1,299 @@
+"""Figures made from beginning to end with small networks: files, drawings, and claims that can fail."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from kpflow_cli.figures.drawn import COLUMNS
+from small_figures import NAMES, OVERRIDES
+from small_runs import table_bytes
+
+from kpflow_cli import figure_runs
+from kpflow_cli.configuration import composed, figure_specs
+from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.figure_command import figure, parsed
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def module(name: str) -> ModuleType:
+    return importlib.import_module(f"kpflow_cli.figures.{name}")
+
+
+def data_of(name: str, made: Path) -> pd.DataFrame:
+    return pd.read_csv(made / "output" / f"{name}.csv")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_a_figure(name: str, made: Path) -> None:
+    output = made / "output"
+    data, claims = pd.read_csv(output / f"{name}.csv"), pd.read_csv(output / f"{name}_claims.csv")
+    assert tuple(data.columns) == COLUMNS
+    assert data["value"].notna().all()
+    assert list(claims.columns) == ["claim", "value", "stderr", "threshold", "verdict"]
+    assert claims["claim"].is_unique
+    assert set(claims["verdict"]) <= {"holds", "fails", "undecided"}
+    record = json.loads((output / f"{name}.json").read_text())
+    assert record["profile"] == "quick"
+    assert {"versions", "commit", "platform"} <= record.keys()
+    assert all(Path(run["folder"]).is_dir() for run in record["runs"])
+    pdf = (output / f"{name}.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"kpflow " in pdf
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_panel_shows_something_and_names_its_axes(name: str, made: Path) -> None:
+    drawing = module(name).draw(data_of(name, made))
+    drawing.savefig(io.BytesIO(), format="png")
+    for panel in drawing.axes:
+        if panel.get_label() == "<colorbar>":
+            continue
+        assert panel.lines or panel.images
+        if name != "fig8":
+            assert panel.get_xlabel() or panel.get_subplotspec().get_gridspec().nrows > 1
+    text = " ".join(each.get_text() for each in drawing.findobj(mpl.text.Text))
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_whose_runs_are_there_is_only_drawn_again(name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_runs, "ProcessPoolExecutor", None)
+    figure([name, f"runs_dir={made / 'runs'}", f"output_dir={tmp_path}", *OVERRIDES[name]])
+    for suffix in (".csv", "_claims.csv", ".pdf"):
+        assert (tmp_path / f"{name}{suffix}").read_bytes() == (made / "output" / f"{name}{suffix}").read_bytes()
+
+
+def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -> None:
+    runs = made / "runs"
+    record = next(
+        path for path in sorted(runs.rglob("run.json")) if json.loads(path.read_text())["config"]["training"]["optimizer"] == "shampoo"
+    )
+    run_dir, others = (
+        record.parent,
+        {path: path.stat().st_mtime_ns for path in runs.rglob("measurements.csv") if path.parent != record.parent},
+    )
+    before = table_bytes(run_dir)
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"status": "running"}))
+    last = max(run_dir.glob("checkpoints/step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
+    last.unlink()
+    figure(["fig4", f"runs_dir={runs}", f"output_dir={tmp_path}", *OVERRIDES["fig4"]])
+    assert table_bytes(run_dir) == before
+    assert json.loads(record.read_text())["status"] == "complete"
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_failed_runs_are_named_and_the_others_made(tmp_path: Path) -> None:
+    overrides = [*OVERRIDES["fig4b"], "training.learning_rate=1e6", f"runs_dir={tmp_path / 'runs'}", f"output_dir={tmp_path}"]
+    with pytest.raises(FailedRunError, match=r"3 of 3 runs failed: .*gain1, seed 0.*diverged.*planted"):
+        figure(["4b", *overrides])
+    assert not list(tmp_path.glob("fig4b*"))
+
+
+def test_figures_share_runs() -> None:
+    paths = {}
+    for name in NAMES:
+        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], composed, Path("runs"))
+        paths[name] = {run.path for run in runs}
+        assert len(paths[name]) == len(runs)
+    assert paths["fig3"] < paths["fig4"]
+    assert paths["fig1"] == paths["fig7"] < paths["fig2"]
+
+
+def test_paper_profile_is_the_size_of_the_paper() -> None:
+    for name in ("fig3", "fig4", "fig4b"):
+        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], composed, Path("runs"))
+        assert {run.seed for run in runs} == {0, 1, 2}
+        for run in runs:
+            assert (run.config.model.units, run.config.training.steps, run.config.training.batch_size) == (256, 5000, 64)
+
+
+def test_every_figure_has_both_profiles_and_a_cost() -> None:
+    specs = figure_specs()
+    assert set(specs) == set(NAMES)
+    for name, spec in specs.items():
+        assert set(spec.profiles) == {"quick", "paper"}
+        assert all(profile.minutes > 0 for profile in spec.profiles.values())
+        assert spec.shows
+        assert {"data", "draw", "claims"} <= set(dir(module(name)))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["44"], r"no figure '44' \(did you mean '4'\?\); there are 1, 2, 3, 4, 4b, 7, 8"),
+        (["4", "profile=huge"], r"profile=huge: unknown; valid: paper, quick"),
+        ([], r"which figure\? 1, 2, 3, 4, 4b, 7, 8"),
+        (["--lst"], r"no figure '--lst'"),
+        (["4", "model.unitz=3"], r"no key 'model.unitz' \(did you mean 'units'\?\)"),
+        (["4", "model=gruu"], r"no model 'gruu' \(did you mean 'gru'\?\)"),
+    ],
+)
+def test_mistakes_are_explained(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        figure(words)
+
+
+def test_arguments() -> None:
+    specs = figure_specs()
+    assert parsed(["4"], specs).names == ["fig4", "fig4b"]
+    assert parsed(["4b", "fig4b"], specs).names == ["fig4b"]
+    read = parsed(["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs)
+    assert (read.profile, read.output_dir, read.runs_dir, read.overrides) == ("paper", Path("here"), Path("there"), ["seed=3"])
+
+
+def test_list_tells_what_is_there(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure(["--list", "1", f"runs_dir={made / 'runs'}", *OVERRIDES["fig1"]])
+    figure(["--list", "1", f"runs_dir={made}", *OVERRIDES["fig1"]])
+    assert re.findall(r"(\d) of 1 runs there", capsys.readouterr().out) == ["1", "0"]
+
+
+def setting(value: float, **where: str) -> Change:
+    """A change of all rows with these labels, a panel or series that ends in ``*`` standing for all that begin alike."""
+
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        chosen = pd.Series(True, index=data.index)
+        for column, label in where.items():
+            chosen &= data[column].str.startswith(label[:-1]) if label.endswith("*") else data[column] == label
+        assert chosen.any(), where
+        return data.assign(value=data["value"].mask(chosen, value))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        for each in changes:
+            data = each(data)
+        return data
+
+    return change
+
+
+def linear_difference(data: pd.DataFrame) -> pd.DataFrame:
+    """What remains of a step falls with the rate only."""
+    chosen = data["series"] == "difference"
+    return data.assign(value=data["value"].mask(chosen, 1e-9 * data["x"]))
+
+
+def slow_cumulative(panel: str, run: str) -> Change:
+    """Every mode adds the same little."""
+
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        chosen = (data["panel"] == panel) & (data["series"] == run)
+        wide = (
+            data[chosen]
+            .iloc[:1]
+            .loc[lambda rows: rows.index.repeat(100)]
+            .assign(x=range(1, 101), value=[step / 100 for step in range(1, 101)])
+        )
+        return pd.concat([data[~chosen], wide], ignore_index=True)
+
+    return change
+
+
+def at_chance(run: str) -> Change:
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        aligned, chance = ((data["panel"] == panel) & (data["series"] == run) for panel in ("alignment", "random_core_alignment"))
+        values = data["value"].copy()
+        values[aligned] = data.loc[chance, "value"].to_numpy()
+        return data.assign(value=values)
+
+    return change
+
+
+N1, N2 = "network 1: gain 1", "network 2: five planted points"
+RNN, GRU = "continuous-time RNN", "GRU"
+PLANTED = "gain 1, planted points"
+LEARNS = both(*(setting(0.9, panel=f"learned_fraction_{mode}", series="network2") for mode in (1, 2, 3)))
+COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
+    ("fig1", "log-log slope", linear_difference),
+    ("fig1", "at the smallest eta", setting(1.0, panel="steps")),
+    *(("fig2", f"{label}: relative error", setting(1e-9, series=f"{run}_relative_error")) for run, label in (("rnn", RNN), ("gru", GRU))),
+    *(("fig2", f"{label}: rank of K over", setting(1e9, series=f"{run}_rank_k")) for run, label in (("rnn", RNN), ("gru", GRU))),
+    *(("fig2", f"{label}: share of the state", setting(1.0, series=f"{run}_states")) for run, label in (("rnn", RNN), ("gru", GRU))),
+    *(
+        case
+        for run, label in (("network1", N1), ("network2", N2))
+        for case in (
+            ("fig3", f"{label}: least cosine of NTK_S with its core along training$", at_chance(run)),
+            ("fig3", f"{label}: least cosine of NTK_S with its core along training, over", at_chance(run)),
+            ("fig3", f"{label}: temporal modes of V ", slow_cumulative("cumulative_v", run)),
+            ("fig3", f"{label}: temporal modes of NTK_S ", slow_cumulative("cumulative_ntk", run)),
+            ("fig3", f"{label}: share of the temporal modes of P", setting(1.0, panel="cumulative_p", series=run)),
+            (
+                "fig3",
+                f"{label}: largest temporal effective rank of NTK_S along training, mean",
+                setting(99.0, panel="temporal_mean", series=run),
+            ),
+            (
+                "fig3",
+                f"{label}: largest temporal effective rank of NTK_S along training, trace",
+                setting(99.0, panel="temporal_trace", series=run),
+            ),
+        )
+    ),
+    ("fig4", "network 2: least learned fraction", setting(0.1, panel="learned_fraction_2", series="network2")),
+    (
+        "fig4",
+        "network 1: largest fraction of modes 2 and 3 when",
+        both(LEARNS, setting(0.5, panel="learned_fraction_3", series="network1")),
+    ),
+    ("fig4", "network 1: largest fraction of modes 2 and 3 after", setting(0.5, panel="learned_fraction_2", series="network1")),
+    ("fig4", "steps after which network 1", setting(0.5, panel="learned_fraction_2", series="network1")),
+    ("fig4", "network 1: largest overlap", setting(0.1, panel="target_overlap_*", series="network1")),
+    ("fig4", "network 1, Shampoo", setting(0.0, panel="learned_fraction_3", series="second_order")),
+    ("fig4", "network 1: end states", setting(2.0, panel="end_states", series="network1")),
+    ("fig4", "network 2: fewest end states", setting(1.0, panel="end_states", series="network2")),
+    ("fig4b", "gain 1: largest fraction", setting(0.5, panel="learned_fraction_2", series="gain1")),
+    ("fig4b", "torch's default: largest fraction", setting(0.5, panel="learned_fraction_2", series="torch_default")),
+    ("fig4b", f"{PLANTED}: least learned fraction", setting(0.5, panel="learned_fraction_2", series="planted")),
+    ("fig4b", f"{PLANTED}: fewest end states", setting(1.0, panel="end_states", series="planted")),
+    *(("fig7", f"kept on {axis}s over", setting(1.0, panel="trace", series=f"trace_{axis}")) for axis in ("trial", "time", "unit")),
+    ("fig7", "relative spread", setting(1.0, panel="trace", series="trace_unit")),
+    ("fig8", "largest relative residual", setting(1e-3, panel="residuals")),
+    ("fig8", "end states at g = 0.9 without", setting(2.0, panel="end_states", series="g=0.9, 0 points")),
+    ("fig8", "fewest end states", setting(1.0, panel="end_states", series="g=0.9, 2 points")),
+    ("fig8", "smallest share of trajectories at rest", setting(0.5, panel="at_rest", series="g=0.9, 1 points")),
+]
+
+
+@pytest.mark.parametrize(("name", "claim", "change"), COUNTER_EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_claim_fails_on_a_counter_example(name: str, claim: str, change: Change, made: Path) -> None:
+    found = [each for each in module(name).claims(change(data_of(name, made))) if re.search(claim, each.claim)]
+    assert [each.verdict for each in found] == ["fails"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_claim_has_a_counter_example(name: str, made: Path) -> None:
+    patterns = [claim for figure_name, claim, _ in COUNTER_EXAMPLES if figure_name == name]
+    for claim in module(name).claims(data_of(name, made)):
+        assert sum(bool(re.search(pattern, claim.claim)) for pattern in patterns) == 1, claim.claim
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_not_measured_is_undecided(name: str, made: Path) -> None:
+    data = data_of(name, made)
+    verdicts = {claim.verdict for claim in module(name).claims(data.assign(value=float("nan")))}
+    assert "holds" not in verdicts
+
+
+def test_exact_claims_hold_for_any_network(made: Path) -> None:
+    """What the theory proves does not depend on size or training."""
+    for name in ("fig1", "fig2", "fig7"):
+        claims = pd.read_csv(made / "output" / f"{name}_claims.csv")
+        proved = claims[~claims["claim"].str.contains("share of the state|over tr")]
+        assert set(proved["verdict"]) == {"holds"}
+    residuals = pd.read_csv(made / "output" / "fig8_claims.csv").iloc[0]
+    assert residuals["verdict"] == "holds"

@@ -5,15 +5,20 @@ VENV ?= .venv
 PIP_FLAGS ?=
 # what `make run` runs
 ARGS ?= task=memorypro model=gru
+# size of the figures' runs: quick (minutes) or paper (hours)
+PROFILE ?= quick
+FIGURES := fig1 fig2 fig3 fig4 fig7 fig8
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type bench clean
+# figures share runs: one after the other, each makes what it needs and the next finds it
+.NOTPARALLEL:
+.PHONY: help run test lint type bench figures $(FIGURES) clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z$$(]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
 	$(BIN)/kpflow run $(ARGS)
@@ -31,6 +36,11 @@ type: $(VENV)/.installed-dev ## check types
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench
 
+figures: $(FIGURES) ## all figures and their claims, in figures/output
+
+$(FIGURES): $(VENV)/.installed-optim ## one figure (larger networks: make fig3 PROFILE=paper)
+	$(BIN)/kpflow figure $(@:fig%=%) profile=$(PROFILE)
+
 clean: ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -45,6 +55,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing kpflow into $(VENV) (the first time takes minutes)"
 	$(PIP) --constraint constraints.txt torch
 	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-optim: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[optim]"
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

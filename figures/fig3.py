@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -149,7 +148,7 @@ def _least_alignment(data: pd.DataFrame, run: str) -> tuple[float, float, float]
     if rows.empty:
         return float("nan"), float("nan"), float("nan")
     ratios = rows["value"] / rows["value_random"]
-    errors = np.hypot(rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"])
+    errors = ((rows["stderr"] / rows["value"]) ** 2 + (rows["stderr_random"] / rows["value_random"]) ** 2) ** 0.5
     return float(rows["value"].min()), float(ratios.min()), float(errors.iloc[int(ratios.to_numpy().argmin())])
 
 

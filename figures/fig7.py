@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from kpflow_cli.claims import Claim, at_most, within
@@ -22,7 +24,8 @@ def data(tables: Tables) -> pd.DataFrame:
         for axis in _AXES:
             rows = pick(matrices, reduction=reduction, kept=axis)
             parts.append(drawn(f"{reduction}_{axis}", axis, x=rows["column"], y=rows["row"], value=rows["value"]))
-            parts.append(drawn("trace", f"{reduction}_{axis}", value=pick(traces, reduction=reduction, kept=axis)["trace"]))
+            trace = pick(traces, reduction=reduction, kept=axis)
+            parts.append(drawn("trace", f"{reduction}_{axis}", value=trace["trace"], stderr=trace["stderr"]))
     return stacked(parts)
 
 
@@ -46,18 +49,19 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Partial traces keep the trace."""
-    whole, error = number(data, panel="trace", series="ntk")
-    traces = {axis: number(data, panel="trace", series=f"trace_{axis}")[0] for axis in _AXES}
+    whole, whole_error = number(data, panel="trace", series="ntk")
+    traces = {axis: number(data, panel="trace", series=f"trace_{axis}") for axis in _AXES}
     found = [
         within(
             f"trace of the partial trace kept on {axis}s over tr(NTK_S)",
             trace / whole,
             1,
             0.02,
-            stderr=trace / whole * error / whole,
+            stderr=trace / whole * math.hypot(whole_error / whole, error / trace),
             reason="a partial trace keeps the trace; 2 % leaves room for the error of tr(NTK_S), estimated from probes of the state",
         )
-        for axis, trace in traces.items()
+        for axis, (trace, error) in traces.items()
     ]
-    spread = max(traces.values()) / min(traces.values()) - 1
-    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason="they are one number, exact but for rounding")]
+    values = [trace for trace, _ in traces.values()]
+    spread = max(values) / min(values) - 1
+    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason="they are one number, but for rounding")]

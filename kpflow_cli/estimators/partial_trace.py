@@ -31,6 +31,29 @@ def partial_traces(
     return tuple(partial_trace_of(images, kept, frame) for kept in kept_axes)
 
 
+def partial_trace_matrices(
+    factor: LinearOperator, frame: Frame, kept_axes: tuple[tuple[int, ...], ...], *, block_size: int | None = None
+) -> tuple[tuple[Tensor, Estimate], ...]:
+    """The partial traces of J J^* that keep each of ``kept_axes``, as matrices, each with its trace; unbiased, entry by entry.
+
+    Exact from a frame of all of J's domain.
+    """
+    size = block_size or probe_block_size(factor)
+    weights = torch.full((len(frame.vectors),), frame.sampling.vector_weight(frame.num_probes), dtype=factor.dtype, device=factor.device)
+    weights[: frame.sketch_size] = 1
+    sums: list[Tensor | float] = [0.0] * len(kept_axes)
+    contributions = []
+    for part, weight in zip(frame.vectors.split(size), weights.split(size), strict=True):
+        images = factor.matblock(part)
+        contributions.append(images.flatten(1).double().square().sum(1))
+        scaled = images * weight.sqrt().reshape(-1, *(1 for _ in factor.out_shape))
+        for index, kept in enumerate(kept_axes):
+            by_kept = _matrices(scaled, kept).transpose(0, 1).flatten(1)
+            sums[index] = sums[index] + by_kept @ by_kept.T
+    trace = vector_total(torch.cat(contributions), frame.sampling).estimate()
+    return tuple((matrix, trace) for matrix in sums if isinstance(matrix, Tensor))
+
+
 def partial_trace_of(images: Tensor, kept: tuple[int, ...], frame: Frame) -> PairStatistics:
     """One partial trace from the images ``(k, *shape)`` of a frame's vectors."""
     matrices = _matrices(images, kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.models.sites import RecurrentModel
 from kpflow_cli.operators import GlobalNTK, mean_over
 from kpflow_cli.plan import Plan
-from kpflow_cli.records import RECORDS
+from kpflow_cli.records import RECORDS, reductions
 from kpflow_cli.records.core_matrices import parameter_operator_by_autograd, rank_bound
 from kpflow_cli.records.error_propagation import immediate_error
 from kpflow_cli.records.scene import Scene, shown
@@ -148,6 +150,27 @@ def test_reduced_matrices_are_those_of_the_dense_operator(model: str) -> None:
     for (reduction, kept), dense in expected.items():
         np.testing.assert_allclose(matrix(tables["reductions"], reduction=reduction, kept=kept), dense.detach().numpy(), rtol=1e-9)
         assert traces[reduction, kept] == pytest.approx(dense.trace().item(), rel=1e-9)
+
+
+def test_large_reductions_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of("gru")
+    exact = recorded("reductions", scene)
+    monkeypatch.setattr(reductions, "_MOST_COLUMNS", 0)
+    for name, value in (("_PROBES", 20), ("_DEFLATED", 4)):
+        monkeypatch.setattr(reductions, name, value)
+    draws = [recorded("reductions", replace(scene, generator=seeded(seed))) for seed in range(40)]
+    for kept in ("trial", "time", "unit"):
+        chosen = {"reduction": "trace", "kept": kept}
+        expected = matrix(exact["reductions"], **chosen)
+        found = np.stack([matrix(draw["reductions"], **chosen) for draw in draws])
+        # of up to 64 entries, one beyond 5 standard errors comes up less than once in a thousand times
+        assert (np.abs(found.mean(0) - expected) <= 5 * found.std(0, ddof=1) / 40**0.5 + 1e-12).all()
+        for draw in draws:
+            row = draw["reduction_traces"].query("reduction == 'trace' and kept == @kept").iloc[0]
+            assert row["trace"] == pytest.approx(expected.trace(), abs=5 * row["stderr"])
+    monkeypatch.setattr(reductions, "_PROBES", 10**6)
+    whole = recorded("reductions", scene)
+    np.testing.assert_allclose(whole["reductions"]["value"], exact["reductions"]["value"].to_numpy(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", MODELS)

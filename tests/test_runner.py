@@ -38,7 +38,8 @@ def test_measurements_have_one_row_for_each_quantity(finished: Path) -> None:
     assert not table.duplicated(["step", "operator", "quantity", "reduction"]).any()
     whole = ("trace", "frobenius_norm", "effective_rank")
     expected = {("ntk", quantity, reduction) for quantity in whole for reduction in REDUCTIONS}
-    expected |= {("ntk", q, "full") for q in ("alignment", "operator_norm", *(f"target_overlap_{mode}" for mode in (1, 2, 3)))}
+    expected |= {("ntk", q, "full") for q in ("alignment", "operator_norm", "random_core_alignment")}
+    expected |= {("ntk", f"{q}_{mode}", "full") for q in ("target_overlap", "rayleigh_quotient") for mode in (1, 2, 3)}
     expected |= {(operator, quantity, "full") for operator in ("k", "core") for quantity in (*whole, "operator_norm")}
     expected |= {("v", quantity, "full") for quantity in ("frobenius_norm", "effective_rank", "operator_norm")}
     expected |= {("p", quantity, "full") for quantity in ("frobenius_norm", "operator_norm")}

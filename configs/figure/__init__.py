@@ -1,0 +1,1 @@
+"""The runs of each figure, in two sizes."""

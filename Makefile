@@ -36,7 +36,8 @@ type: $(VENV)/.installed-dev ## check types
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench
 
-figures: $(FIGURES) ## all figures and their claims, in figures/output
+figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims
+	@$(BIN)/kpflow claims
 
 $(FIGURES): $(VENV)/.installed-optim ## one figure (larger networks: make fig3 PROFILE=paper)
 	$(BIN)/kpflow figure $(@:fig%=%) profile=$(PROFILE)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+import pandas as pd
+
+from kpflow_cli.errors import UserError
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -65,6 +70,28 @@ def table(claims: Iterable[Claim]) -> str:
     """The claims as lines of text, each with the reason of its threshold."""
     lines = []
     for claim in claims:
-        value = f"{claim.value:.4g}" + (f" +- {claim.stderr:.2g}" if claim.stderr else "")
-        lines += [f"  {claim.verdict:<9}  {claim.claim}: {value}", f"  {'':<9}  {claim.threshold}: {claim.reason}"]
+        lines += [
+            f"  {claim.verdict:<9}  {claim.claim}: {_shown(claim.value, claim.stderr)}",
+            f"  {'':<9}  {claim.threshold}: {claim.reason}",
+        ]
     return "\n".join(lines)
+
+
+def collected(folder: Path) -> str:
+    """Every ``fig*_claims.csv`` of a folder as one Markdown table, in the order of the figures' numbers.
+
+    Raises UserError where there is none.
+    """
+    files = {path.stem.removesuffix("_claims").removeprefix("fig"): path for path in folder.glob("fig*_claims.csv")}
+    if not files:
+        raise UserError(f"{folder}: holds no fig*_claims.csv; `kpflow figure 3` makes one, in figures/output")
+    rows = [["figure", "claim", "value", "threshold", "verdict"], ["---"] * 5]
+    for number in sorted(files, key=lambda number: (int("".join(filter(str.isdigit, number))), number)):
+        for claim in pd.read_csv(files[number]).to_dict("records"):
+            value = _shown(float(claim["value"]), float(claim["stderr"]))
+            rows.append([number, claim["claim"], value, claim["threshold"], claim["verdict"]])
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
+
+
+def _shown(value: float, stderr: float) -> str:
+    return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr else "")

@@ -22,6 +22,7 @@ usage: kpflow COMMAND [ARGUMENTS]
   run      train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the way
   verify   hold every operator and exact quantity against dense automatic differentiation
   figure   make the runs of a figure of the paper, draw it and check its claims
+  claims   the claims of all figures drawn, with their verdicts, as one table
   bench    time NTK_S products and statistics against torch.func, side by side
   list     tasks, models, kinds of training and analysis, with a line each
 
@@ -167,7 +168,40 @@ def _figure(arguments: list[str]) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "verify": _verify, "figure": _figure, "bench": _bench, "list": _list}
+_CLAIMS_HELP = """\
+usage: kpflow claims [FOLDER]
+
+The claims of every figure drawn in FOLDER, by default figures/output, as one Markdown table: measured value with its standard error,
+threshold, verdict. Why a threshold stands where it does is told by `kpflow figure` and in the figure's file.
+"""
+
+
+def _claims(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import exit_status, tell
+
+    if arguments in (["--help"], ["-h"]):
+        print(_CLAIMS_HELP, end="")
+        return 0
+    from kpflow_cli.claims import collected
+
+    try:
+        if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+            raise UserError(f"claims takes one folder, got '{' '.join(arguments)}'")
+        print(collected(Path(arguments[0] if arguments else "figures/output").expanduser()))
+    except UserError as error:
+        tell(error)
+        return exit_status(error)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "verify": _verify,
+    "figure": _figure,
+    "claims": _claims,
+    "bench": _bench,
+    "list": _list,
+}
 
 
 def _complete(arguments: list[str]) -> int:

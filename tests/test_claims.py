@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from kpflow_cli.claims import Claim, at_least, at_most, table, within
+from kpflow_cli.claims import Claim, at_least, at_most, collected, table, within
+from kpflow_cli.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,14 @@ def test_row_and_text() -> None:
     assert claim == Claim("loss", 0.25, 0.01, "at most 0.5", "half", "holds")
     assert list(claim.row()) == ["claim", "value", "stderr", "threshold", "verdict"]
     assert table([claim]).split() == ["holds", "loss:", "0.25", "+-", "0.01", "at", "most", "0.5:", "half"]
+
+
+def test_all_claims_of_a_folder_in_one_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no"):
+        collected(tmp_path)
+    for figure, claim in (("fig10", at_most("|a|", 0.5, 1, reason="")), ("fig4b", at_least("b", 0.25, 1, stderr=0.5, reason=""))):
+        pd.DataFrame([claim.row()]).to_csv(tmp_path / f"{figure}_claims.csv", index=False)
+    assert collected(tmp_path).splitlines()[2:] == [
+        "| 4b | b | 0.25 +- 0.5 | at least 1 | undecided |",
+        r"| 10 | \|a\| | 0.5 | at most 1 | holds |",
+    ]

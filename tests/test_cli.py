@@ -114,7 +114,7 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["rum"], "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, bench, list"),
+        (["rum"], "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, claims, bench, list"),
         (["list", "x"], "list takes no arguments, got 'x'"),
         (["run", "task=memorpro"], "no task 'memorpro' (did you mean 'memorypro'?); valid: memorypro"),
         (["run", "model=gur"], "no model 'gur' (did you mean 'gru'?); valid: cnn, custom, gru, gru2, "),
@@ -200,7 +200,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("kpflow ", ["run", "verify", "figure", "bench", "list"]),
+        ("kpflow ", ["run", "verify", "figure", "claims", "bench", "list"]),
         ("kpflow ve", ["verify"]),
         ("kpflow run task=", ["task=memorypro"]),
         ("kpflow run model=v", ["model=vanilla_rnn"]),

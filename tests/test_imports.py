@@ -19,6 +19,7 @@ ALLOWED = {
         "kpflow_cli.__version__",
         "kpflow_cli.errors",
         "kpflow_cli.configuration",
+        "kpflow_cli.claims",
         "kpflow_cli.figure_command",
         "kpflow_cli.schema",
         "kpflow_cli.store",
@@ -71,7 +72,7 @@ ALLOWED = {
         "kpflow_cli.store",
         "kpflow_cli.task",
     ),
-    "kpflow_cli.claims": (),
+    "kpflow_cli.claims": ("kpflow_cli.errors",),
     "kpflow_cli.figure_command": (
         "kpflow_cli.configuration",
         "kpflow_cli.errors",

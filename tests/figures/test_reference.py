@@ -1,0 +1,28 @@
+"""The paper-size figures that are kept: their claims are those of their numbers, and the README shows them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kpflow_cli.claims import collected
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "figures" / "reference"
+NAMES = sorted(path.name.removesuffix(".csv.gz") for path in REFERENCE.glob("*.csv.gz"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kept_claims_are_those_of_the_kept_numbers(name: str) -> None:
+    data = pd.read_csv(REFERENCE / f"{name}.csv.gz", keep_default_na=False, na_values=[""])
+    claims = importlib.import_module(f"kpflow_cli.figures.{name}").claims(data)
+    made = pd.DataFrame([claim.row() for claim in claims])
+    pd.testing.assert_frame_equal(made, pd.read_csv(REFERENCE / f"{name}_claims.csv"), check_dtype=False, rtol=1e-12)
+
+
+def test_readme_shows_the_kept_claims() -> None:
+    assert NAMES
+    assert collected(REFERENCE) in (ROOT / "README.md").read_text()

@@ -118,7 +118,7 @@ def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str])
             panel.errorbar(
                 [place] * len(rows), rows["value"], rows["stderr"], fmt="os^D"[order], color=COLOURS[order], markersize=3.5, linewidth=0.8
             )
-    panel.set(yscale="log", xlabel="target mode", ylabel="target overlap at step 0", xlim=(0.5, 3.5))
+    panel.set(yscale="log", xlabel="target mode", ylabel="overlap at step 0", xlim=(0.5, 3.5))
     panel.set_xticks(list(MODES))
 
 

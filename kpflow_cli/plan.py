@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from dataclasses import fields
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +19,7 @@ from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators import ModuleNTK
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.records import RECORDS
-from kpflow_cli.task import Task
+from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.training import Evaluation, Trainer, build_optimizer, geometric_schedule
 
 
@@ -30,19 +31,20 @@ class Plan:
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed)
         self.task: Task = _construct(Task, "task", config.task)
-        self.model: Model = _construct(
-            Model,
-            "model",
-            config.model,
-            input_size=self.task.input_size,
-            output_size=self.task.output_size,
-            generator=self.randomness.generator("initialization"),
-        )
-        self.model.to(self.device, self.dtype)
+        self.model = self._network("initialization")
+        if isinstance(self.task, TeacherTask):
+            self.task.prepare(self.model, partial(self._network, "teacher"), self.randomness.generator("task"))
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         self._refuse_unmeasurable()
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
+
+    def _network(self, purpose: Literal["initialization", "teacher"], **changes: Any) -> Model:
+        """The model of the configuration with some of its keys changed, its weights drawn for a purpose."""
+        task, node = self.task, OmegaConf.create({**self.config.model, **changes})
+        sizes = {"input_size": task.input_size, "output_size": task.output_size}
+        network: Model = _construct(Model, "model", node, **sizes, generator=self.randomness.generator(purpose))
+        return network.to(self.device, self.dtype)
 
     def trainer(self) -> Trainer:
         """The model in training, at step 0."""

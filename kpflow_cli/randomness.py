@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["initialization", "batch", "dropout", "probes"]
+Purpose = Literal["initialization", "batch", "dropout", "probes", "teacher", "task"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kpflow_cli.errors import UserError, nearest
 
@@ -33,6 +33,21 @@ class MemoryProTask:
     evaluation_trials: int = key("noise-free evaluation trials, angles equally spaced", at_least=1)
     anti: bool = key("respond with the opposite sign")
     stimulus_stays: bool = key("keep the stimulus on through memory and response")
+
+
+@dataclass
+class StudentTeacherTask:
+    """``task=student_teacher``."""
+
+    _target_: str = key("class of the task")
+    case: str = key("what the student draws and trains, all else is the teacher's", choices=("W", "Win", "both"))
+    input_rank: int = key("rank r_x of the inputs, at most task.input_dim", at_least=1)
+    input_dim: int = key("input channels", at_least=1)
+    normalize_inputs: bool = key("divide inputs by sqrt(r_x), so that their power does not grow with the rank")
+    time_steps: int = key("time steps of a trial", at_least=1)
+    evaluation_trials: int = key("evaluation trials, fixed", at_least=1)
+    teacher_gain: float = key("factor g* on the teacher's recurrent weights", at_least=0)
+    input_gain: float = key("factor on the student's input weights in the cases Win and both; by default model.gain", at_least=0)
 
 
 @dataclass
@@ -164,6 +179,7 @@ class FigureSpec:
 # a task or model of the user's own has no entry here and answers for its own keys
 SCHEMAS: dict[str, type] = {
     "kpflow_cli.tasks.memory_pro.MemoryPro": MemoryProTask,
+    "kpflow_cli.tasks.student_teacher.StudentTeacher": StudentTeacherTask,
     "kpflow_cli.models.gru.GRU": TorchModel,
     "kpflow_cli.models.rnn.ContinuousTimeRNN": ContinuousTimeRNNModel,
     "kpflow_cli.models.rnn.VanillaRNN": TorchModel,
@@ -178,7 +194,10 @@ def checked(config: DictConfig) -> DictConfig:
 
     Raises UserError that names the key, the bad value and what is valid.
     """
-    composed = OmegaConf.to_container(config, resolve=True)
+    try:
+        composed = OmegaConf.to_container(config, resolve=True)
+    except InterpolationResolutionError as error:
+        raise UserError(f"{error.full_key}: follows another key that is not there; {str(error).splitlines()[0]}") from None
     assert isinstance(composed, dict)
     for group in GROUPS:
         if not isinstance(composed.get(group), dict):
@@ -201,8 +220,9 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def documented_keys() -> Iterator[tuple[str, str]]:
     """Each key with its meaning and valid values, in the order of the help page."""
+    tasks = {declared.name: declared for schema in (MemoryProTask, StudentTeacherTask) for declared in fields(schema)}
     models = {declared.name: declared for schema in (TorchModel, ContinuousTimeRNNModel, CustomModel) for declared in fields(schema)}
-    groups = (("", fields(Run)), ("task.", fields(MemoryProTask)), ("model.", models.values()))
+    groups = (("", fields(Run)), ("task.", tasks.values()), ("model.", models.values()))
     for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
         for declared in declarations:
             if declared.name != "_target_":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # singular values closer than this, relative to the largest, count as one degenerate group
 _DEGENERATE = 1e-6
@@ -44,6 +45,17 @@ class Task(Protocol):
 
     def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
         """Share of trials solved, in [0, 1]; both ``(B, T, n_out)``."""
+
+
+@runtime_checkable
+class TeacherTask(Protocol):
+    """What a task has besides, whose targets are the outputs of a network like the trained one."""
+
+    def prepare(self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator) -> None:
+        """Called once, before any batch is asked for. Every draw from ``generator``, but for the teacher's weights.
+
+        ``draw_teacher`` makes a network of the student's configuration with weights of its own; keywords change keys of the model.
+        """
 
 
 @dataclass(frozen=True)

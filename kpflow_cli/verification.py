@@ -141,15 +141,22 @@ def _dense_operators(model: Model, inputs: Tensor, trajectory: Linearization | M
 
 @torch.no_grad()
 def _site_variables(model: RecurrentModel, inputs: Tensor) -> Tensor:
-    """V ``(BT, d)`` as the network's own layers see it: what goes into each linear layer, step by step; cat(h_{t-1}, x_t) of torch's."""
+    """V ``(BT, d)`` as the network's own layers see it: what goes into each linear layer that trains, step by step; of torch's recurrent
+    layers h_{t-1} and x_t, each if its weight trains."""
     recorded: dict[nn.Module, list[Tensor]] = {}
     layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.readout]
-    hooks = [layer.register_forward_pre_hook(lambda layer, given: recorded.setdefault(layer, []).append(given[0])) for layer in layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, given: recorded.setdefault(layer, []).append(given[0]))
+        for layer in layers
+        if layer.weight.requires_grad
+    ]
     states = model(inputs)[1]
     for hook in hooks:
         hook.remove()
     if not layers:
-        return torch.cat([previous_states(states), inputs], dim=-1).flatten(0, 1)
+        variables_of = {model.recurrent_weight: previous_states(states), model.input_weight: inputs}
+        trained = [variable for name, variable in variables_of.items() if model.get_parameter(name).requires_grad]
+        return torch.cat(trained, dim=-1).flatten(0, 1)
     # a layer called once takes all times at once, one called at each time takes (B, d)
     variables = [calls[0] if len(calls) == 1 and calls[0].ndim == 3 else torch.stack(calls, dim=1) for calls in recorded.values()]
     return torch.cat(variables, dim=-1).flatten(0, 1)

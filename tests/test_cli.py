@@ -202,7 +202,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
     [
         ("kpflow ", ["run", "verify", "figure", "claims", "bench", "list"]),
         ("kpflow ve", ["verify"]),
-        ("kpflow run task=", ["task=memorypro"]),
+        ("kpflow run task=m", ["task=memorypro"]),
         ("kpflow run model=v", ["model=vanilla_rnn"]),
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),

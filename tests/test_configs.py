@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 from small_runs import small_config
 
 from kpflow_cli.configuration import choices
@@ -19,9 +20,14 @@ EVERY_CHOICE = [(group, choice) for group, described in choices().items() for ch
 NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
 
 
+def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
+    # what makes a task small is its own, and known to verify
+    return small_config(f"{group}={choice}", *NEEDED.get(choice, ()), *overrides, config_name="verify" if group == "task" else "config")
+
+
 @pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
 def test_every_choice_builds(group: str, choice: str) -> None:
-    config = small_config(f"{group}={choice}", "model.units=8", *NEEDED.get(choice, ()))
+    config = config_of(group, choice, "model.units=8")
     plan = Plan(config)
     outputs, states = plan.model(plan.evaluation.batch.inputs)
     assert outputs.shape == plan.evaluation.batch.targets.shape
@@ -35,14 +41,10 @@ def test_verify_configuration_builds() -> None:
 
 
 def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
-    targets = {
-        small_config(f"{group}={choice}", *NEEDED.get(choice, ()))[group]._target_
-        for group, choice in EVERY_CHOICE
-        if group in ("task", "model")
-    }
+    targets = {config_of(group, choice)[group]._target_ for group, choice in EVERY_CHOICE if group in ("task", "model")}
     assert targets == set(SCHEMAS)
     folders = {entry.name for entry in (ROOT / "configs").iterdir() if entry.is_dir() and entry.name != "__pycache__"}
-    assert folders == {*GROUPS, "figure"}
+    assert folders == {*GROUPS, "figure", "small"}
 
 
 def test_help_documents_every_key() -> None:

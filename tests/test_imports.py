@@ -121,7 +121,7 @@ ALLOWED = {
     "kpflow_cli.store": ("kpflow_cli.__version__", "kpflow_cli.errors"),
     "kpflow_cli.provenance": ("kpflow_cli.__version__",),
     "kpflow_cli.schema": ("kpflow_cli.errors",),
-    "kpflow_cli.tasks": ("kpflow_cli.task",),
+    "kpflow_cli.tasks": ("kpflow_cli.task", "kpflow_cli.errors", "kpflow_cli.models.sites"),
     "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.claims", "kpflow_cli.store"),
 }
 HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration"}

@@ -19,6 +19,8 @@ class GRU(RecurrentModel):
     ``fixed_points`` planted states are tanh(N(0, I)); only the candidate's recurrent weights change for them.
     """
 
+    recurrent_weight, input_weight = "gru.weight_hh_l0", "gru.weight_ih_l0"
+
     def __init__(
         self,
         *,
@@ -33,7 +35,7 @@ class GRU(RecurrentModel):
         self.input_size = input_size
         self.gru = nn.GRU(input_size, units, bias=bias, batch_first=True)
         self.readout = nn.Linear(units, output_size)
-        initialize(self, "gru.weight_hh_l0", units=units, **initial_weights)
+        initialize(self, self.recurrent_weight, units=units, **initial_weights)
         points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
         self._plant(points)
         self.register_buffer("fixed_points", points, persistent=False)

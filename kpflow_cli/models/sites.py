@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -95,8 +96,11 @@ class RecurrentModel(Model):
         input_size: n_in.
         readout: from states to outputs.
         fixed_points: states planted at initialization that zero input leaves where they are, ``(k, n)``.
+        recurrent_weight, input_weight: names of the parameters that act on the state and on the input.
     """
 
+    recurrent_weight: ClassVar[str]
+    input_weight: ClassVar[str]
     input_size: int
     readout: nn.Linear
     fixed_points: Tensor

@@ -1,0 +1,1 @@
+"""For each task what makes it small enough to verify, by its name."""

@@ -1,0 +1,107 @@
+"""Student-teacher: a network learns the output of a fixed one from inputs of a given rank (paper.md, section 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.task import Batch
+
+# of the target's power, per trial: below this much error counts as solved
+_SOLVED = 0.1
+
+
+@dataclass
+class StudentTeacher:
+    """Inputs x = z Q^T, z standard normal of dimension ``input_rank``, Q orthonormal; the target is the teacher's one output.
+
+    Teacher and student are one model configuration, without biases. What the case trains is the student's own, all else the teacher's.
+
+    Attributes:
+        case: the student's own weights: ``W`` recurrent, ``Win`` input, ``both``.
+        input_rank, input_dim: r_x and n_in, r_x <= n_in.
+        normalize_inputs: divide inputs by sqrt(r_x), so that their power does not grow with the rank.
+        time_steps: T.
+        evaluation_trials: number of trials that everything is measured on.
+        teacher_gain: g*, factor on the teacher's initial recurrent weights.
+        input_gain: factor on the student's initial input weights, where they are its own.
+    """
+
+    case: str
+    input_rank: int
+    input_dim: int
+    normalize_inputs: bool
+    time_steps: int
+    evaluation_trials: int
+    teacher_gain: float
+    input_gain: float
+
+    output_size = 1
+
+    def __post_init__(self) -> None:
+        if self.input_rank > self.input_dim:
+            raise UserError(f"task.input_rank={self.input_rank}: impossible; at most task.input_dim={self.input_dim}")
+
+    @property
+    def input_size(self) -> int:
+        """n_in."""
+        return self.input_dim
+
+    @torch.no_grad()
+    def prepare(self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator) -> None:
+        """Draw the teacher, Q and the evaluation inputs; give the student the teacher's weights and let it train those of the case.
+
+        Raises UserError for a model whose recurrent and input weights are not known, or with planted fixed points.
+        """
+        if not isinstance(student, RecurrentModel):
+            raise UserError("task=student_teacher: needs a model with recurrent and input weights; valid: model=vanilla_rnn, rnn, gru")
+        if len(student.fixed_points):
+            raise UserError(f"model.fixed_points={len(student.fixed_points)}: task=student_teacher has none, they would not stay fixed")
+        teacher = draw_teacher(gain=self.teacher_gain)
+        assert isinstance(teacher, RecurrentModel)
+        _drop_biases(teacher)
+        own = {"W": (student.recurrent_weight,), "Win": (student.input_weight,), "both": (student.recurrent_weight, student.input_weight)}
+        trained = own[self.case]
+        for name, parameter in student.named_parameters():
+            parameter.requires_grad_(name in trained)
+            if name not in trained:
+                parameter.copy_(teacher.get_parameter(name))
+            elif name == student.input_weight:
+                parameter.mul_(self.input_gain)
+        self._teacher = teacher.requires_grad_(False)
+        square = torch.randn(self.input_dim, self.input_dim, dtype=torch.float64, generator=generator)
+        # all of Q is drawn whatever the rank: ranks of one seed share their leading directions
+        self._basis = torch.linalg.qr(square).Q[:, : self.input_rank]
+        self._evaluation = self.training_batch(self.evaluation_trials, generator)
+
+    @torch.no_grad()
+    def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """``batch_size`` fresh trials."""
+        latent = torch.randn(batch_size, self.time_steps, self.input_rank, dtype=torch.float64, generator=generator)
+        inputs = latent @ self._basis.T
+        if self.normalize_inputs:
+            inputs /= math.sqrt(self.input_rank)
+        weight = self._teacher.readout.weight
+        targets, _ = self._teacher(inputs.to(weight.device, weight.dtype))
+        return Batch(inputs, targets.to(inputs))
+
+    def evaluation_batch(self) -> Batch:
+        """The same ``evaluation_trials`` trials every time."""
+        return self._evaluation
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
+        """Share of trials whose squared error is below a tenth of the target's power."""
+        errors = (outputs - targets).square().sum(dim=(1, 2))
+        return float((errors < _SOLVED * targets.square().sum(dim=(1, 2))).double().mean())
+
+
+def _drop_biases(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.zero_()

@@ -33,12 +33,12 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for index, (run, network) in enumerate(_NETWORKS.items()):
         found = {
             name: number(data, panel="summary", series=f"{run}_{name}")[0]
-            for name in ("rank_v", "rank_k", "rank_bound", "effective_rank_v", "states")
+            for name in ("rank_v", "rank_k", "effective_rank_v", "states")
         }
         titles = {
             "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",
             "gram": r"$V V^\top$",
-            "k": rf"$K$: rank {found['rank_k']:.0f} $\leq$ {found['rank_bound']:.0f}, of {found['states']:.0f}",
+            "k": f"$K$: rank {found['rank_k']:.0f} of {found['states']:.0f}",
         }
         for column, (name, title) in enumerate(titles.items()):
             panel = panels[f"{run}_{name}"]

@@ -32,8 +32,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     figure, panels = mosaic([[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1))
     for index, (run, network) in enumerate(_NETWORKS.items()):
         found = {
-            name: number(data, panel="summary", series=f"{run}_{name}")[0]
-            for name in ("rank_v", "rank_k", "effective_rank_v", "states")
+            name: number(data, panel="summary", series=f"{run}_{name}")[0] for name in ("rank_v", "rank_k", "effective_rank_v", "states")
         }
         titles = {
             "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",

@@ -78,7 +78,7 @@ def test_targets_are_the_teachers_outputs_by_a_loop_in_numpy() -> None:
     plan = plan_of()
     _, _, teacher = parts(plan)
     w_rec, w_in, w_out = (
-        teacher.get_parameter(name).numpy() for name in (*(teacher.recurrent_weight, teacher.input_weight), "readout.weight")
+        teacher.get_parameter(name).numpy() for name in (teacher.recurrent_weight, teacher.input_weight, "readout.weight")
     )
     batch = plan.task.training_batch(3, torch.Generator().manual_seed(1))
     state = np.zeros((3, w_rec.shape[0]))

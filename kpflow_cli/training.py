@@ -107,7 +107,7 @@ class Trainer:
             batch = self.task.training_batch(self.batch_size, self.randomness.generator("batch", self.step)).to(first.dtype, first.device)
             # dropout, where a network has it, draws from torch's global generator
             with self.randomness.global_generator("dropout", self.step):
-                loss = nn.functional.mse_loss(self.model(batch.inputs)[0], batch.targets)
+                loss = nn.functional.mse_loss(self.model.training_outputs(batch.inputs), batch.targets)
             value = loss.item()
             if not math.isfinite(value):
                 rate = self.optimizer.param_groups[0]["lr"]

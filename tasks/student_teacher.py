@@ -88,7 +88,7 @@ class StudentTeacher:
         if self.normalize_inputs:
             inputs /= math.sqrt(self.input_rank)
         weight = self._teacher.readout.weight
-        targets, _ = self._teacher(inputs.to(weight.device, weight.dtype))
+        targets = self._teacher.training_outputs(inputs.to(weight.device, weight.dtype))
         return Batch(inputs, targets.to(inputs))
 
     def evaluation_batch(self) -> Batch:

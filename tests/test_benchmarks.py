@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from small_runs import kpflow
 from kpflow_cli.benchmarks.memory import peak_bytes, stored_bytes
 from kpflow_cli.benchmarks.products import Instance, Size, costs
 from kpflow_cli.benchmarks.report import TARGETS, Settings, exponent
+from kpflow_cli.benchmarks.sgd_steps import STEP_MODELS, loop_outputs, sgd_step, step_costs, step_model
 from kpflow_cli.benchmarks.statistics import STATISTICS, baseline, exact_ranks, ours, trace_reductions
 from kpflow_cli.errors import UserError
 from kpflow_cli.operators import mean_over, trace_over
@@ -86,6 +88,32 @@ def test_six_statistics_agree_with_the_dense_operator() -> None:
     assert exact_ranks(made) == pytest.approx({name: ranks[name] for name in ("temporal_rank", "spatial_rank")}, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", STEP_MODELS)
+def test_all_ways_make_the_same_sgd_step(name: str) -> None:
+    task, generators = of_length(6, 9), (torch.Generator().manual_seed(0) for _ in range(3))
+    batch = task.training_batch(6, torch.Generator().manual_seed(1)).to(torch.float32, torch.device("cpu"))
+    ours, by_forward, by_loop = (step_model(name, 8, task, generator) for generator in generators)
+    steps = [
+        sgd_step(ours, ours.training_outputs, batch),
+        sgd_step(by_forward, lambda inputs: by_forward(inputs)[0], batch),
+        sgd_step(by_loop, lambda inputs: loop_outputs(by_loop, inputs), batch),
+    ]
+    before = copy.deepcopy(list(ours.parameters()))
+    for _ in range(3):
+        losses = [step() for step in steps]
+        assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    for first, *others in zip(ours.parameters(), by_forward.parameters(), by_loop.parameters(), strict=True):
+        for other in others:
+            torch.testing.assert_close(other, first, rtol=1e-5, atol=1e-7)
+    assert not any(torch.equal(old, new) for old, new in zip(before, ours.parameters(), strict=True))
+
+
+def test_costs_of_sgd_steps() -> None:
+    found = list(step_costs("rnn", Size(6, 9, 8), of_length(6, 9), 2, torch.Generator().manual_seed(0)))
+    assert [cost.way for cost in found] == ["kpflow", "forward", "python_loop"]
+    assert all(cost.seconds > 0 for cost in found)
+
+
 def test_exponent_is_the_slope_in_log_log() -> None:
     settings = Settings(trials=2, steps=3, units=4)
     sizes = [(2, 3, 4), (4, 3, 4), (8, 3, 4), (2, 6, 4), (2, 3, 8)]
@@ -106,7 +134,8 @@ def test_command_writes_tables_and_plot(tmp_path: Path) -> None:
         sense, _, limit = str(row.target).rpartition(" ")
         assert str(row.met) == str(row.value >= float(limit) if sense == "at least" else row.value <= float(limit))
     detail = pd.read_csv(tmp_path / "out" / "bench_detail.csv")
-    assert set(detail["section"]) == {"products", "statistics"}
+    assert set(detail["section"]) == {"products", "statistics", "sgd_steps"}
+    assert len(detail.query("section == 'sgd_steps'")) == 2 * 3
     assert len(detail.query("section == 'products'")) == 2 * 4 * 4
     assert {path.name for path in (tmp_path / "out" / "plots").iterdir()} == {"bench.png", "bench.pdf"}
 

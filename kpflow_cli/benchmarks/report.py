@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from kpflow_cli import provenance
 from kpflow_cli.benchmarks.products import Cost, Instance, Size, costs
+from kpflow_cli.benchmarks.sgd_steps import STEP_MODELS, STEP_SIZE, step_costs
 from kpflow_cli.benchmarks.statistics import STATISTICS, Timed, baseline, exact_ranks, ours, trace_reductions
 from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.store import Drawing, RunFolder, identity_hash, open_run_folder
@@ -32,7 +33,10 @@ TARGETS = {
     "exponent_B": (1.1, "at most"),
     "exponent_T": (1.1, "at most"),
     "exponent_n": (2.1, "at most"),
+    **{f"sgd_step_{name}_vs_python_loop": (2.0, "at least") for name in STEP_MODELS},
 }
+# an SGD step takes milliseconds: so many for each round of the others
+_STEPS_A_ROUND = 20
 _TRACE_TOLERANCE = 0.05
 
 
@@ -89,6 +93,7 @@ def bench(settings: Settings, make_task: Callable[[int, int], Task], draw: Calla
         instances = _Instances(settings, make_task)
         rows = list(_product_rows(settings, instances))
         rows += _statistic_rows(settings, instances("gru", Size(settings.trials, settings.steps, settings.units)))
+        rows += _step_rows(settings, make_task(STEP_SIZE.trials, STEP_SIZE.steps))
         detail = pd.DataFrame(rows)
         summary = _summary(detail, settings)
         _write(folder, summary, detail, draw)
@@ -175,6 +180,17 @@ def _statistic_rows(settings: Settings, instance: Instance) -> list[dict[str, An
     return table
 
 
+def _step_rows(settings: Settings, task: Task) -> Iterator[dict[str, Any]]:
+    size = {"B": STEP_SIZE.trials, "T": STEP_SIZE.steps, "n": STEP_SIZE.units}
+    for name in STEP_MODELS:
+        generator = torch.Generator().manual_seed(settings.seed)
+        found = list(step_costs(name, STEP_SIZE, task, _STEPS_A_ROUND * settings.rounds, generator))
+        listed = ", ".join(f"{cost.way} {1000 * cost.seconds:.2f}" for cost in found)
+        tqdm.write(f"{name}, {', '.join(f'{axis} = {value}' for axis, value in size.items())}, ms an SGD step: {listed}")
+        for cost in found:
+            yield {"section": "sgd_steps", "model": name, **size, "way": cost.way, "quantity": "one SGD step", "seconds": cost.seconds}
+
+
 def _summary(detail: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     base = detail.query(
         f"section == 'products' and model == 'gru' and B == {settings.trials} and T == {settings.steps} and n == {settings.units}"
@@ -191,6 +207,8 @@ def _summary(detail: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     values["six_statistics_vs_torch_func"] = by_way.sum()["torch_func"] / by_way.max()["kpflow"]
     one_sided = detail.query("section == 'products' and model == 'gru' and way == 'one_sided'")
     values |= {f"exponent_{axis}": exponent(one_sided, axis, settings) for axis in "BTn"}
+    steps = detail[detail["section"] == "sgd_steps"].pivot_table(index="model", columns="way", values="seconds")
+    values |= {f"sgd_step_{name}_vs_python_loop": steps["python_loop"][name] / steps["kpflow"][name] for name in STEP_MODELS}
     rows = [{"measure": name, "value": value, **_verdict(name, value)} for name, value in values.items()]
     rows += _ratios_of_each(statistics)
     return pd.DataFrame(rows)

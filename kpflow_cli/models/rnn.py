@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kpflow_cli.models.fixed_points import draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
+from kpflow_cli.models.recurrent_scan import continuous_time_outputs, vanilla_outputs
 from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
 
 
@@ -51,6 +52,10 @@ class ContinuousTimeRNN(RecurrentModel):
             states.append(state)
         trajectory = torch.stack(states, dim=1)
         return self.readout(trajectory), trajectory
+
+    def training_outputs(self, inputs: Tensor) -> Tensor:
+        """As ``Model.training_outputs`` says, by a scan."""
+        return continuous_time_outputs(inputs, self.input.weight, self.recurrent.weight, self.dt, self.readout)
 
     @torch.no_grad()
     def linearize(self, inputs: Tensor) -> Linearization:
@@ -102,6 +107,12 @@ class VanillaRNN(RecurrentModel):
         """As ``RecurrentModel.forward`` says, by nn.RNN."""
         states, _ = self.rnn(inputs, None if initial_state is None else initial_state.unsqueeze(0))
         return self.readout(states), states
+
+    def training_outputs(self, inputs: Tensor) -> Tensor:
+        """As ``Model.training_outputs`` says, by a scan."""
+        weights = dict(self.rnn.named_parameters())
+        bias = weights["bias_ih_l0"] + weights["bias_hh_l0"] if self.rnn.bias else None
+        return vanilla_outputs(inputs, weights["weight_ih_l0"], weights["weight_hh_l0"], bias, self.readout)
 
     @torch.no_grad()
     def linearize(self, inputs: Tensor) -> Linearization:

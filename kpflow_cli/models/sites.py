@@ -84,6 +84,14 @@ class Model(nn.Module, ABC):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs ``(B, T, n_in)`` to outputs ``(B, T, n_out)`` and states ``(B, T, n)``."""
 
+    def training_outputs(self, inputs: Tensor) -> Tensor:
+        """The outputs of ``forward`` up to rounding, for a loss that is differentiated once, in reverse, with respect to the parameters.
+
+        A network with a faster way to these than torch's automatic differentiation through ``forward`` has it here, so that ``forward``
+        itself is what torch.func, hooks and second derivatives can go through, and what measurements are held against.
+        """
+        return self(inputs)[0]
+
     @abstractmethod
     def linearize(self, inputs: Tensor) -> Linearization | ModuleTrajectory:
         """The trajectory on inputs ``(B, T, n_in)`` with its weight sites, which operators are made of."""

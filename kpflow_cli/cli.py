@@ -23,11 +23,12 @@ usage: kpflow COMMAND [ARGUMENTS]
   verify   hold every operator and exact quantity against dense automatic differentiation
   figure   make the runs of a figure of the paper, draw it and check its claims
   claims   the claims of all figures drawn, with their verdicts, as one table
+  table    many runs, such as those of a sweep, as one tidy CSV file
   bench    time NTK_S products and statistics against torch.func, side by side
   list     tasks, models, kinds of training and analysis, with a line each
 
   kpflow run task=memorypro model=gru     the main job: CSV files, checkpoints and plots in runs/memorypro/gru/<hash>
-  kpflow run -m model.gain=0.5,1,1.5      a sweep
+  kpflow run -m model.gain=0.5,1,1.5      a sweep; the same command continues it
   kpflow run --help                       every key, its meaning and its default
   kpflow verify model=rnn
   kpflow figure 3                         figure 3 and its claims, in figures/output
@@ -68,22 +69,30 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import execute
+    from kpflow_cli.configuration import execute, exit_status, sweep_overrides, tell
 
+    try:
+        overrides = sweep_overrides(arguments)
+        if overrides is not None:
+            from kpflow_cli.sweeps.command import sweep
+
+            sweep(overrides)
+            return 0
+    except (UserError, FailedRunError) as error:
+        tell(error)
+        return exit_status(error)
     return execute("config", arguments, _run_job)
 
 
 def _run_job(point: Point) -> None:
-    _let_own_modules_be_found()
     from kpflow_cli.figures.run_plots import PLOTS
     from kpflow_cli.runner import run
-    from kpflow_cli.schema import identity
     from kpflow_cli.store import identity_hash
+    from kpflow_cli.validation import identity
 
     config = point.config
     chosen = Path(config.run_dir).expanduser() if config.run_dir is not None else None
-    parent = chosen or Path("runs") / point.choices["task"] / point.choices["model"]
-    run(config, chosen if chosen and not point.in_sweep else parent / identity_hash(identity(config)), PLOTS)
+    run(config, chosen or Path("runs") / point.choices["task"] / point.choices["model"] / identity_hash(identity(config)), PLOTS)
 
 
 def _verify(arguments: list[str]) -> int:
@@ -93,7 +102,6 @@ def _verify(arguments: list[str]) -> int:
 
 
 def _verify_job(point: Point) -> None:
-    _let_own_modules_be_found()
     from kpflow_cli.verification import verify
 
     verify(point.config)
@@ -108,7 +116,7 @@ def _list(arguments: list[str]) -> int:
     if arguments:
         tell(UserError(f"list takes no arguments, got '{arguments[0]}'"))
         return 2
-    found = choices()
+    found = choices() | {"+sweep": choices(("sweep",))["sweep"]}
     width = max(len(name) for group in found.values() for name in group)
     for group, described in found.items():
         print(f"{group}=")
@@ -159,7 +167,6 @@ def _figure(arguments: list[str]) -> int:
     if any(argument in ("--help", "-h") for argument in arguments):
         print(HELP, end="")
         return 0
-    _let_own_modules_be_found()
     try:
         figure(arguments)
     except (UserError, FailedRunError) as error:
@@ -194,11 +201,27 @@ def _claims(arguments: list[str]) -> int:
     return 0
 
 
+def _table(arguments: list[str]) -> int:
+    from kpflow_cli.configuration import exit_status, tell
+    from kpflow_cli.sweeps.table import HELP, table
+
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(HELP, end="")
+        return 0
+    try:
+        table(arguments)
+    except UserError as error:
+        tell(error)
+        return exit_status(error)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "verify": _verify,
     "figure": _figure,
     "claims": _claims,
+    "table": _table,
     "bench": _bench,
     "list": _list,
 }
@@ -219,10 +242,3 @@ def _complete(arguments: list[str]) -> int:
             return 0
         os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
     return execute("verify" if words[:1] == ["verify"] else "config", arguments, _run_job)
-
-
-def _let_own_modules_be_found() -> None:
-    """Modules in the current folder can be named by ``_target_``; last, so that they shadow nothing."""
-    current = str(Path.cwd())
-    if current not in sys.path:
-        sys.path.append(current)

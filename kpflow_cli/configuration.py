@@ -6,10 +6,12 @@ import os
 import re
 import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -21,12 +23,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kpflow_cli.errors import FailedRunError, UserError, nearest
-from kpflow_cli.schema import GROUPS, FigureSpec, checked, documented_keys
+from kpflow_cli.schema import GROUPS, FigureSpec, documented_keys
+from kpflow_cli.validation import checked
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,17 @@ class Point:
 
     Attributes:
         choices: name of the chosen entry of each group, such as ``{"task": "memorypro", ...}``.
-        in_sweep: whether it is one of several.
     """
 
     config: DictConfig
     choices: dict[str, str]
-    in_sweep: bool
 
 
 Job = Callable[[Point], None]
+
+_PACKAGE = "# @package _global_\n"
+# extras of this package, by the first letters of the launchers that they bring
+_LAUNCHER_EXTRAS = {"joblib": "joblib", "submitit": "slurm"}
 
 _HELP = """\
 kpflow run: train a network by gradient descent and measure NTK_S = P K P^* along the way
@@ -51,7 +55,9 @@ kpflow verify: hold every operator against dense automatic differentiation, on a
 
   kpflow run task=memorypro model=gru                 one run; the same command continues it
   kpflow run model=rnn training.learning_rate=0.01    other choices, other values
-  kpflow run -m model.gain=0.5,1,1.5                  a sweep: every combination of comma-separated values
+  kpflow run -m model.gain=0.5,1,1.5 seed=0,1         a sweep: every combination of comma-separated values; the same command continues it
+  kpflow run -m +sweep=memorypro_gain                 a named one
+  kpflow run -m ... hydra/launcher=joblib             several runs at a time on this machine; submitit_slurm: on a cluster
   kpflow run --cfg job                                show the configuration and stop
   kpflow run --config-dir DIR task=mine               a task of your own, DIR/task/mine.yaml
 
@@ -81,7 +87,7 @@ def execute(config_name: str, arguments: list[str], job: Job) -> int:
         hydra_config = HydraConfig.get()
         chosen = {group: str(hydra_config.runtime.choices.get(group)) for group in GROUPS}
         try:
-            point = Point(checked(config), chosen, hydra_config.mode == RunMode.MULTIRUN)
+            point = Point(checked(config), chosen)
             started = True
             job(point)
         except (UserError, FailedRunError) as error:
@@ -92,8 +98,8 @@ def execute(config_name: str, arguments: list[str], job: Job) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_help()
     try:
-        options, overrides, sweeps = _parsed(arguments)
-        with _sweep_folder() if sweeps else nullcontext() as override:
+        options, overrides, parsed = _parsed(arguments)
+        with _sweep_folder() if parsed.multirun else nullcontext() as override:
             sys.argv = [sys.argv[0], *overrides, *([override] if override else []), *options]
             hydra.main(version_base="1.3", config_path="pkg://kpflow_cli.configs", config_name=config_name)(guarded)()
     except Exception as error:
@@ -122,16 +128,16 @@ def exit_status(error: Exception) -> int:
     return 2 if isinstance(error, UserError) else 1
 
 
-def choices() -> dict[str, dict[str, str]]:
-    """For each group its choices, each with the line that describes it: the first comment of its YAML file."""
+def choices(groups: tuple[str, ...] = GROUPS) -> dict[str, dict[str, str]]:
+    """For each group its choices, each with the line that describes it: the first comment of its YAML file that is not for Hydra."""
     root = resources.files("kpflow_cli.configs")
     return {
         group: {
-            entry.name.removesuffix(".yaml"): entry.read_text().splitlines()[0].lstrip("# ")
+            entry.name.removesuffix(".yaml"): entry.read_text().removeprefix(_PACKAGE).splitlines()[0].lstrip("# ")
             for entry in sorted((root / group).iterdir(), key=lambda entry: entry.name)
             if entry.name.endswith(".yaml")
         }
-        for group in GROUPS
+        for group in groups
     }
 
 
@@ -142,7 +148,9 @@ def explained(error: Exception) -> UserError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = error.options or ()
-        return UserError(f"no {group} '{name}'{nearest(name, options)}; valid: {', '.join(options)}")
+        extra = next((extra for start, extra in _LAUNCHER_EXTRAS.items() if group == "hydra/launcher" and name.startswith(start)), None)
+        missing = f"; `pip install 'kpflow[{extra}]'` brings it" if extra else ""
+        return UserError(f"no {group} '{name}'{nearest(name, options)}; valid: {', '.join(options)}{missing}")
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}': {_first_line(error)}")
     cause = error.__cause__
@@ -150,20 +158,6 @@ def explained(error: Exception) -> UserError:
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
         return UserError(f"no key '{cause.full_key}'{nearest(str(cause.key), keys)}; keys there: {', '.join(keys)}")
     return UserError(_first_line(error) if isinstance(error, HydraException | OmegaConfBaseException) else str(error))
-
-
-def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
-    """The checked configuration of one run, and the name chosen of each group. Raises UserError for a bad override."""
-    register_help()
-    try:
-        with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3"):
-            config = compose("config", overrides, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explained(error) from None
-    chosen = {group: str(config.hydra.runtime.choices[group]) for group in GROUPS}
-    with open_dict(config):
-        del config["hydra"]
-    return checked(config), chosen
 
 
 def figure_specs() -> dict[str, FigureSpec]:
@@ -192,8 +186,21 @@ class CheckSweep(Callback):
             sys.exit(2)
 
 
-def _parsed(arguments: list[str]) -> tuple[list[str], list[str], bool]:
-    """Options and overrides apart, which Hydra takes in one order only, and whether it is a sweep.
+def sweep_overrides(arguments: list[str]) -> list[str] | None:
+    """The overrides of a command that asks for a sweep and nothing else, such as only to show it; None for any other.
+
+    Raises UserError for an option that Hydra does not know.
+    """
+    _, overrides, parsed = _parsed(arguments)
+    shows = parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion
+    if not parsed.multirun or shows:
+        return None
+    own = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
+    return [*own, *overrides]
+
+
+def _parsed(arguments: list[str]) -> tuple[list[str], list[str], Namespace]:
+    """Options and overrides apart, which Hydra takes in one order only, and both as it reads them.
 
     Raises UserError for an option that Hydra does not know.
     """
@@ -204,7 +211,7 @@ def _parsed(arguments: list[str]) -> tuple[list[str], list[str], bool]:
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
     parsed = parser.parse_intermixed_args(arguments)
-    return [argument for argument in arguments if argument not in parsed.overrides], parsed.overrides, parsed.multirun
+    return [argument for argument in arguments if argument not in parsed.overrides], parsed.overrides, parsed
 
 
 def register_help() -> None:
@@ -212,7 +219,7 @@ def register_help() -> None:
     keys = list(documented_keys())
     width = max(len(name) for name, _ in keys)
     listed = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in keys)
-    groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in choices().items())
+    groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in choices((*GROUPS, "sweep")).items())
     template = _HELP.format(keys=listed, groups=groups)
     node = {"app_name": "kpflow", "header": "", "footer": "", "template": template}
     ConfigStore.instance().store(group="hydra/help", name="kpflow", node=node)

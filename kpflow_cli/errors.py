@@ -15,6 +15,10 @@ class UserError(Exception):
         return cls(f"{key}={value}: unknown{nearest(str(value), valid)}; valid: {', '.join(sorted(valid))}")
 
 
+class InUseError(UserError):
+    """A run folder that another process works in."""
+
+
 class FailedRunError(Exception):
     """Sound input, but the work failed (training diverged, a verification does not hold); told in one line, exit status 1."""
 

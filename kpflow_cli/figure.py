@@ -32,12 +32,12 @@ class Figure:
     claims: Callable[[pd.DataFrame], list[Claim]]
 
 
-def build(figure: Figure, runs: list[FigureRun], profile: str, output_dir: Path) -> None:
+def build(figure: Figure, runs: list[FigureRun], profile: str, output_dir: Path, runs_dir: Path) -> None:
     """Make the runs that are missing, then write ``<name>.pdf``, ``.png``, ``.csv``, ``_claims.csv`` and ``.json``; print the claims.
 
     Raises FailedRunError if a run fails.
     """
-    make_missing(runs, figure.name)
+    make_missing(runs, figure.name, runs_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     drawn = csv_bytes(figure.data(gathered(runs)))
     write_whole(output_dir / f"{figure.name}.csv", drawn)

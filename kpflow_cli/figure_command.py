@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kpflow_cli.configuration import composed, figure_specs
+from kpflow_cli.configuration import figure_specs
 from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.figure_runs import figure_runs
 from kpflow_cli.schema import FigureSpec
@@ -90,19 +90,17 @@ def figure(words: list[str]) -> None:
         return
     from kpflow_cli.figure import Figure, build
 
-    plans = {
-        name: figure_runs(specs[name], arguments.profile, arguments.overrides, composed, arguments.runs_dir) for name in arguments.names
-    }
+    plans = {name: figure_runs(specs[name], arguments.profile, arguments.overrides, arguments.runs_dir) for name in arguments.names}
     for name, runs in plans.items():
         code = importlib.import_module(f"kpflow_cli.figures.{name}")
-        build(Figure(name, code.data, code.draw, code.claims), runs, arguments.profile, arguments.output_dir)
+        build(Figure(name, code.data, code.draw, code.claims), runs, arguments.profile, arguments.output_dir, arguments.runs_dir)
 
 
 def _list(specs: dict[str, FigureSpec], arguments: Arguments) -> None:
     names = arguments.names or list(specs)
     print(f"profile={arguments.profile}; minutes on 2 cores, from nothing")
     for name in names:
-        runs = figure_runs(specs[name], arguments.profile, arguments.overrides, composed, arguments.runs_dir)
+        runs = figure_runs(specs[name], arguments.profile, arguments.overrides, arguments.runs_dir)
         done = sum(is_complete(run.path) for run in runs)
         cost = f"{specs[name].profiles[arguments.profile].minutes:g} min"
         print(f"  {name.removeprefix('fig'):<3} {cost:>8}  {done} of {len(runs)} runs there  {specs[name].shows}")

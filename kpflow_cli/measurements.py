@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from kpflow_cli.estimators.compression import compress
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.frame_statistics import FrameStatistics
-from kpflow_cli.estimators.partial_trace import partial_traces
+from kpflow_cli.estimators.partial_trace import PartialTraceSampler
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
 from kpflow_cli.estimators.statistics import Sampler, rayleigh_quotient, until
@@ -203,11 +204,13 @@ def _full(
     sampler = Sampler(ntk, ntk.core, generator=generator, sketch=sketch, block_size=analysis.block_size)
 
     def least_certain() -> Estimate:
-        found = sampler.statistics()
-        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), sampler.alignment())
+        found, alignment = sampler.statistics(), sampler.alignment()
+        # a cosine's error counts against its range, 1: near 0 it is known well long before its digits are
+        against_range = replace(alignment, value=1.0)
+        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), against_range)
         return max(estimates, key=lambda estimate: estimate.relative_error)
 
-    until(analysis.tolerance, least_certain, sampler.add, analysis.probes, max(analysis.most_probes, analysis.probes))
+    _to_tolerance(analysis, sampler, least_certain, analysis.probes)
     found = sampler.statistics()
     rows = [
         *_statistics("ntk", "full", found),
@@ -233,7 +236,7 @@ def _mean_reductions(ntk: NTK, analysis: Analysis, generator: torch.Generator) -
         reduced = mean_over(ntk, *axes)
         sketch = range_sketch(reduced, analysis.sketch, generator=generator)
         sampler = Sampler(reduced, generator=generator, sketch=sketch, block_size=analysis.block_size)
-        sampler.add(_reduced_probes(ntk, reduced.in_size, analysis))
+        _to_tolerance(analysis, sampler, sampler.effective_rank, _reduced_probes(ntk, reduced.in_size, analysis))
         yield from _statistics("ntk", f"{name}_mean", sampler.statistics())
 
 
@@ -241,10 +244,18 @@ def _trace_reductions(ntk: NTK, pairs: LeadingEigenpairs, analysis: Analysis, ge
     """The partial traces, by products J w with vectors of parameter space: J's leading right singular vectors, then random ones."""
     deflated = min(analysis.sketch, ntk.factor.in_size)
     sketch = orthonormalize(ntk.factor.adjoint_matblock(pairs.vectors[:deflated]))
-    frame = random_frame(ntk.factor, _reduced_probes(ntk, ntk.factor.in_size, analysis), generator=generator, sketch=sketch)
-    reductions = partial_traces(ntk.factor, frame, tuple(_KEPT_AXES.values()), block_size=analysis.block_size)
-    for name, partial in zip(_KEPT_AXES, reductions, strict=True):
-        yield from _statistics("ntk", f"{name}_trace", partial)
+    first = _reduced_probes(ntk, ntk.factor.in_size, analysis)
+    frame = random_frame(ntk.factor, first, generator=generator, sketch=sketch)
+    sampler = PartialTraceSampler(ntk.factor, frame, generator=generator, block_size=analysis.block_size)
+    for name, kept in _KEPT_AXES.items():
+        _to_tolerance(analysis, sampler, partial(sampler.effective_rank, kept), first)
+        yield from _statistics("ntk", f"{name}_trace", sampler.keeping(kept))
+
+
+def _to_tolerance(analysis: Analysis, sampler: Sampler | PartialTraceSampler, found: Callable[[], Estimate], first: int) -> None:
+    """Give a sampler its ``first`` probes, then more until what is found from them is as certain as the analysis asks for."""
+    most = max(analysis.most_probes, first, sampler.num_probes)
+    until(analysis.tolerance, found, sampler.add, first, most, drawn=sampler.num_probes)
 
 
 def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis) -> int:

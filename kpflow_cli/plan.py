@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import sys
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -27,6 +29,7 @@ class Plan:
     """What a configuration (checked) asks for. Raises UserError for a device, task or model that cannot be had."""
 
     def __init__(self, config: DictConfig) -> None:
+        _let_own_modules_be_found()
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed)
@@ -68,6 +71,13 @@ class Plan:
     def target_directions(self) -> Tensor:
         """The target modes carried back from the outputs to the state of the model as it is now, ``(k, B, T, n)``."""
         return self.evaluation.target_directions(self.model)
+
+
+def _let_own_modules_be_found() -> None:
+    """Modules in the current folder can be named by ``_target_``; last, so that they shadow nothing."""
+    current = str(Path.cwd())
+    if current not in sys.path:
+        sys.path.append(current)
 
 
 def _construct(kind: type, group: str, node: DictConfig, **keywords: Any) -> Any:

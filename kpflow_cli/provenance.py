@@ -22,6 +22,7 @@ def made_by() -> dict[str, Any]:
     return {"versions": versions(), "commit": commit(), "platform": describe_platform()}
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Version of kpflow, Python and every library that numbers or files pass through."""
     return {"kpflow": __version__, "python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES}
@@ -45,6 +46,7 @@ def _git(*arguments: str, cwd: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@functools.cache
 def describe_platform() -> dict[str, Any]:
     """Operating system, processor architecture and core count."""
     return {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()}

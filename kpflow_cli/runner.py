@@ -19,8 +19,9 @@ from kpflow_cli.plan import Plan
 from kpflow_cli.progress import Progress, Reporter
 from kpflow_cli.records import RECORDS
 from kpflow_cli.records.scene import Scene
-from kpflow_cli.schema import identity
+from kpflow_cli.signals import StopSignals
 from kpflow_cli.store import Checkpoint, Drawing, Rows, RunFolder, identity_hash, open_run_folder, read_tables
+from kpflow_cli.validation import identity
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -38,7 +39,8 @@ def run(config: DictConfig, run_dir: Path, plots: Plots, progress: Callable[[int
     with open_run_folder(run_dir, identity(config)) as folder:
         session = _Session(plan, folder, progress)
         try:
-            session.work(plots)
+            with session.stop_signals:
+                session.work(plots)
         finally:
             print(run_dir, flush=True)
 
@@ -75,6 +77,8 @@ class _Session:
 
     def __init__(self, plan: Plan, folder: RunFolder, progress: Callable[[int, int], Reporter]) -> None:
         self._plan, self._folder, self._make_progress = plan, folder, progress
+        self.stop_signals = StopSignals()
+        self._error: str | None = None
         self._trainer = plan.trainer()
         self._last_step: int = plan.config.training.steps
         self._tables: dict[str, Rows] = {}
@@ -110,16 +114,14 @@ class _Session:
     @contextmanager
     def _recorded(self) -> Iterator[None]:
         """Keep run.json true to how the block goes."""
-        outcome = "failed"
+        outcome = "interrupted"
         self._write_record("running")
         try:
             yield
             outcome = "complete"
-        except FailedRunError:
-            outcome = "diverged"
-            raise
-        except KeyboardInterrupt:
-            outcome = "interrupted"
+        except Exception as error:
+            outcome = "diverged" if isinstance(error, FailedRunError) else "failed"
+            self._error = f"{type(error).__name__}: {error}"
             raise
         finally:
             self._write_record(outcome)
@@ -135,12 +137,22 @@ class _Session:
                 progress.at(self._trainer.step, loss)
                 if self._trainer.step > self._recorded_step:
                     self._visit(self._trainer.step, loss, progress)
+                if self.stop_signals.received:
+                    self._stop()
         except FailedRunError:
             self._write_tables()
             raise
         finally:
             progress.close()
         self._folder.remove_intermediate_checkpoint()
+
+    def _stop(self) -> None:
+        """Save all there is, then let the signal do what it would have done at once; go on where that leaves us alive."""
+        self._save(self._trainer.step, measured=False)
+        self._write_record("interrupted")
+        print(f"{self.stop_signals.received} at step {self._trainer.step}: saved; the same command continues", flush=True)
+        self.stop_signals.pass_on()
+        self._write_record("running")
 
     def _write_outputs(self, plots: Plots) -> None:
         """Write CSV files and plots: all of them, or, where the run was complete before, those that are missing."""
@@ -168,6 +180,7 @@ class _Session:
             self._write_record("running")
         elif step % config.save_interval == 0:
             self._save(step, measured=False)
+            self._write_record("running")
 
     def _measure(self, step: int) -> measurements.Measured:
         """Measure everything at one step and add the rows to the tables."""
@@ -221,6 +234,7 @@ class _Session:
             "hash": identity_hash(identity(config)),
             "config": identity(config),
             **provenance.made_by(),
+            **({} if self._error is None else {"error": self._error}),
             "continues": _sessions(self._earlier),
             "duration": round(sum(seconds.values()), 3),
             "seconds": seconds,

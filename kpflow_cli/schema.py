@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
-
-from kpflow_cli.errors import UserError, nearest
-
-_LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+from omegaconf import MISSING
 
 
 def key(meaning: str, *, choices: tuple[str, ...] = (), **limits: float) -> Any:
@@ -119,7 +112,10 @@ class Analysis:
     )
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
-    tolerance: float | None = key("relative standard error to add probes for, in the full estimates; null for none", above=0)
+    tolerance: float | None = key(
+        "relative standard error to add probes for, of NTK_S and its reductions' effective ranks (of its alignment absolute); null for none",
+        above=0,
+    )
     most_probes: int = key("probes that a tolerance may lead to", at_least=2)
     eigenvalues: int = key("leading eigenvalues and singular values to keep, also deflated from the estimates", at_least=1)
     sketch: int = key("vectors that deflate each reduction of NTK_S", at_least=0)
@@ -142,6 +138,7 @@ class Run:
     threads: int = key("threads of torch (part of a run's identity: sums depend on it)", at_least=1)
     save_interval: int = key("steps between saves that a killed run continues from", at_least=1)
     run_dir: str | None = key("output folder; under -m the parent folder of the points; default runs/<task>/<model>/<hash>")
+    workers: int | None = key("of a sweep, at a time; null: as many as the launcher has room for", at_least=1)
 
 
 @dataclass
@@ -166,13 +163,15 @@ class FigureSpec:
     Attributes:
         shows: what the figure shows, in a line.
         overrides: for all of its runs.
-        runs: name and further overrides of each.
+        runs: name and further overrides of each; with several values of a key, as many runs of one name.
+        axes: keys that may have several values; a column each in what the figure is drawn from.
         profiles: by name.
     """
 
     shows: str = MISSING
     overrides: list[str] = field(default_factory=list)
     runs: dict[str, list[str]] = field(default_factory=dict)
+    axes: list[str] = field(default_factory=list)
     profiles: dict[str, FigureProfile] = field(default_factory=dict)
 
 
@@ -186,36 +185,7 @@ SCHEMAS: dict[str, type] = {
     "kpflow_cli.models.custom.CustomModel": CustomModel,
 }
 GROUPS = ("task", "model", "training", "analysis")
-RUNTIME_KEYS = ("save_interval", "run_dir")
-
-
-def checked(config: DictConfig) -> DictConfig:
-    """A composed configuration with every value of its declared type and within its range; resolved, read-only.
-
-    Raises UserError that names the key, the bad value and what is valid.
-    """
-    try:
-        composed = OmegaConf.to_container(config, resolve=True)
-    except InterpolationResolutionError as error:
-        raise UserError(f"{error.full_key}: follows another key that is not there; {str(error).splitlines()[0]}") from None
-    assert isinstance(composed, dict)
-    for group in GROUPS:
-        if not isinstance(composed.get(group), dict):
-            raise UserError(f"{group}={composed.get(group)}: choose one; `kpflow list` names them")
-    values: dict[str, Any] = {"task": _plugin("task", composed.pop("task")), "model": _plugin("model", composed.pop("model"))}
-    values["training"] = _consistent(_typed(Training, composed.pop("training"), prefix="training."))
-    values["analysis"] = _typed(Analysis, composed.pop("analysis"), prefix="analysis.")
-    typed = OmegaConf.create(values | _typed(Run, composed))
-    OmegaConf.set_readonly(typed, True)
-    return typed
-
-
-def identity(config: DictConfig) -> dict[str, Any]:
-    """What determines a run's results, as plain values: all but paths and how often to save; of the device only its kind."""
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    kept = {str(name): value for name, value in container.items() if name not in RUNTIME_KEYS}
-    return kept | {"device": config.device.partition(":")[0]}
+RUNTIME_KEYS = ("save_interval", "run_dir", "workers")
 
 
 def documented_keys() -> Iterator[tuple[str, str]]:
@@ -226,65 +196,11 @@ def documented_keys() -> Iterator[tuple[str, str]]:
     for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
         for declared in declarations:
             if declared.name != "_target_":
-                valid = _valid(declared)
+                valid = valid_values(declared)
                 yield prefix + declared.name, declared.metadata["meaning"] + (f" ({valid})" if valid else "")
 
 
-def _plugin(group: str, node: dict[Any, Any]) -> dict[str, Any]:
-    """A task or model, typed where its keys are known."""
-    target = node.get("_target_")
-    if not isinstance(target, str):
-        raise UserError(f"{group}._target_={target}: it names the class of the {group}, such as my_package.MyClass")
-    schema = SCHEMAS.get(target)
-    return _typed(schema, node, prefix=f"{group}.") if schema else node
-
-
-def _consistent(training: dict[str, Any]) -> dict[str, Any]:
-    """The training group, if its momentum is one that its optimizer has a use for."""
-    optimizer, momentum = training["optimizer"], training["momentum"]
-    if optimizer == "momentum" and momentum == 0:
-        raise UserError("training.momentum=0: training.optimizer=momentum needs one above 0; training=momentum chooses 0.9")
-    if optimizer != "momentum" and momentum > 0:
-        raise UserError(f"training.momentum={momentum}: training.optimizer={optimizer} takes none; training=momentum does")
-    return training
-
-
-def _typed(schema: type, values: dict[Any, Any], *, prefix: str = "") -> dict[str, Any]:
-    typed = OmegaConf.structured(schema)
-    known = [declared.name for declared in fields(schema)]
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(f"no key '{prefix}{name}'{nearest(str(name), known)}; keys there: {', '.join(known)}")
-        try:
-            typed[name] = value
-        except OmegaConfBaseException as error:
-            raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
-    for declared in fields(schema):
-        if OmegaConf.is_missing(typed, declared.name):
-            raise UserError(f"{prefix}{declared.name}: no value; it is {declared.metadata['meaning']}")
-        _check_range(prefix + declared.name, typed[declared.name], values[declared.name], declared)
-    container = OmegaConf.to_container(typed)
-    assert isinstance(container, dict)
-    return {str(name): value for name, value in container.items()}
-
-
-def _check_range(name: str, value: Any, written: object, declared: Field[Any]) -> None:
-    choices, limits = declared.metadata["choices"], declared.metadata["limits"]
-    if isinstance(value, ListConfig):
-        wrong = [each for each in value if each not in choices]
-        if wrong or len(set(value)) < len(value):
-            written = wrong[0] if wrong else list(value)
-            raise UserError(f"{name}={written}: impossible{nearest(str(written), choices)}; valid: {_valid(declared)}, each once")
-        return
-    inside = not choices or value in choices
-    if isinstance(value, int | float):
-        inside = math.isfinite(value) and all(_LIMITS[word](value, limit) for word, limit in limits.items())
-    if not inside:
-        valid = _valid(declared) or "a finite number"
-        raise UserError(f"{name}={written}: impossible{nearest(str(value), choices)}; valid: {valid}")
-
-
-def _valid(declared: Field[Any]) -> str:
+def valid_values(declared: Field[Any]) -> str:
     """The valid values of a key in words; empty if any of its type will do."""
     limits = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in declared.metadata["limits"].items()]
     return ", ".join(declared.metadata["choices"] or limits)

@@ -26,7 +26,7 @@ import torch
 from omegaconf import OmegaConf
 
 from kpflow_cli import __version__
-from kpflow_cli.errors import UserError
+from kpflow_cli.errors import InUseError, UserError
 
 Rows = list[dict[str, Any]]
 _FORMAT = 1
@@ -56,6 +56,18 @@ def is_complete(run_dir: Path) -> bool:
     """Whether a run is finished and all CSV files it wrote are there."""
     record = read_record(run_dir)
     return record.get("status") == "complete" and all((run_dir / f"{name}.csv").exists() for name in record.get("tables", ()))
+
+
+def in_use(run_dir: Path) -> bool:
+    """Whether a process works in a run folder; a dead one holds no lock."""
+    try:
+        with (run_dir / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
@@ -179,7 +191,7 @@ def open_run_folder(path: Path, identity: dict[str, Any]) -> Iterator[RunFolder]
     """The folder of the run with this identity, made if missing, locked until the end of the block.
 
     Raises UserError, and touches nothing, if ``path`` is no folder, cannot be written, holds something else or another
-    configuration's run, or is in use.
+    configuration's run; InUseError if another process works in it.
     """
     _refuse_foreign(path, identity)
     try:
@@ -191,7 +203,7 @@ def open_run_folder(path: Path, identity: dict[str, Any]) -> Iterator[RunFolder]
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"run_dir={path}: in use by another kpflow process") from None
+            raise InUseError(f"run_dir={path}: in use by another kpflow process") from None
         _refuse_foreign(path, identity)
         folder = RunFolder(path, identity)
         if not (path / "config.yaml").exists():
@@ -224,19 +236,20 @@ def _refuse_foreign(path: Path, identity: dict[str, Any]) -> None:
 
 def _difference(found: object, wanted: dict[str, Any]) -> str:
     """The keys whose values differ, with both values."""
-    there, here = _flat(found), _flat(wanted)
+    there, here = flat(found), flat(wanted)
     changed = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
     listed = [f"{key}={there.get(key, 'missing')} there, {here.get(key, 'missing')} here" for key in changed[:4]]
     return "; ".join(listed) + ("; ..." if len(changed) > 4 else "")
 
 
-def _flat(node: object, prefix: str = "") -> dict[str, Any]:
+def flat(node: object, prefix: str = "") -> dict[str, Any]:
+    """A nested configuration by keys such as ``model.gain``."""
     if not isinstance(node, dict):
         return {prefix or "config": node}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in node.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
 
 
 def _sync_folder(path: Path) -> None:

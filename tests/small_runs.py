@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from kpflow_cli.configuration import register_help
-from kpflow_cli.schema import checked
+from kpflow_cli.validation import checked
 
 KPFLOW = Path(sys.executable).parent / "kpflow"
 

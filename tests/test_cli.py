@@ -114,7 +114,7 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["rum"], "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, claims, bench, list"),
+        (["rum"], "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, claims, table, bench, list"),
         (["list", "x"], "list takes no arguments, got 'x'"),
         (["run", "task=memorpro"], "no task 'memorpro' (did you mean 'memorypro'?); valid: memorypro"),
         (["run", "model=gur"], "no model 'gur' (did you mean 'gru'?); valid: cnn, custom, gru, gru2, "),

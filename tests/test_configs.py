@@ -12,7 +12,8 @@ from small_runs import small_config
 from kpflow_cli.configuration import choices
 from kpflow_cli.errors import UserError
 from kpflow_cli.plan import Plan
-from kpflow_cli.schema import GROUPS, RUNTIME_KEYS, SCHEMAS, documented_keys, identity
+from kpflow_cli.schema import GROUPS, RUNTIME_KEYS, SCHEMAS, documented_keys
+from kpflow_cli.validation import identity
 
 ROOT = Path(__file__).parent.parent
 EVERY_CHOICE = [(group, choice) for group, described in choices().items() for choice in described]
@@ -44,7 +45,7 @@ def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
     targets = {config_of(group, choice)[group]._target_ for group, choice in EVERY_CHOICE if group in ("task", "model")}
     assert targets == set(SCHEMAS)
     folders = {entry.name for entry in (ROOT / "configs").iterdir() if entry.is_dir() and entry.name != "__pycache__"}
-    assert folders == {*GROUPS, "figure", "small"}
+    assert folders == {*GROUPS, "figure", "small", "sweep"}
 
 
 def test_help_documents_every_key() -> None:

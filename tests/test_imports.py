@@ -21,18 +21,29 @@ ALLOWED = {
         "kpflow_cli.configuration",
         "kpflow_cli.claims",
         "kpflow_cli.figure_command",
-        "kpflow_cli.schema",
         "kpflow_cli.store",
         "kpflow_cli.runner",
+        "kpflow_cli.sweeps",
+        "kpflow_cli.validation",
         "kpflow_cli.verification",
         "kpflow_cli.benchmarks",
         "kpflow_cli.tasks",
         "kpflow_cli.figures",
     ),
-    "kpflow_cli.configuration": ("kpflow_cli.errors", "kpflow_cli.schema"),
+    "kpflow_cli.configuration": ("kpflow_cli.errors", "kpflow_cli.schema", "kpflow_cli.validation"),
+    "kpflow_cli.sweeps": (
+        "kpflow_cli.sweeps",
+        "kpflow_cli.configuration",
+        "kpflow_cli.errors",
+        "kpflow_cli.provenance",
+        "kpflow_cli.runner",
+        "kpflow_cli.schema",
+        "kpflow_cli.store",
+        "kpflow_cli.validation",
+    ),
     "kpflow_cli.runner": (
         "kpflow_cli.errors",
-        "kpflow_cli.schema",
+        "kpflow_cli.signals",
         "kpflow_cli.plan",
         "kpflow_cli.measurements",
         "kpflow_cli.operators",
@@ -41,6 +52,7 @@ ALLOWED = {
         "kpflow_cli.store",
         "kpflow_cli.progress",
         "kpflow_cli.provenance",
+        "kpflow_cli.validation",
     ),
     "kpflow_cli.plan": (
         "kpflow_cli.errors",
@@ -88,7 +100,13 @@ ALLOWED = {
         "kpflow_cli.provenance",
         "kpflow_cli.store",
     ),
-    "kpflow_cli.figure_runs": ("kpflow_cli.errors", "kpflow_cli.runner", "kpflow_cli.schema", "kpflow_cli.store"),
+    "kpflow_cli.figure_runs": (
+        "kpflow_cli.errors",
+        "kpflow_cli.schema",
+        "kpflow_cli.store",
+        "kpflow_cli.sweeps",
+        "kpflow_cli.validation",
+    ),
     "kpflow_cli.configs": (),
     "kpflow_cli.errors": (),
     "kpflow_cli.models": ("kpflow_cli.models", "kpflow_cli.errors"),
@@ -120,11 +138,13 @@ ALLOWED = {
     "kpflow_cli.tables": ("kpflow_cli.measurements",),
     "kpflow_cli.store": ("kpflow_cli.__version__", "kpflow_cli.errors"),
     "kpflow_cli.provenance": ("kpflow_cli.__version__",),
-    "kpflow_cli.schema": ("kpflow_cli.errors",),
+    "kpflow_cli.schema": (),
+    "kpflow_cli.signals": (),
+    "kpflow_cli.validation": ("kpflow_cli.errors", "kpflow_cli.schema"),
     "kpflow_cli.tasks": ("kpflow_cli.task", "kpflow_cli.errors", "kpflow_cli.models.sites"),
     "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.claims", "kpflow_cli.store"),
 }
-HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration"}
+HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration", "kpflow_cli.sweeps.grid", "kpflow_cli.sweeps.launchers"}
 
 
 def _modules() -> dict[str, Path]:

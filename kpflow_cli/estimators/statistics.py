@@ -85,6 +85,10 @@ class Sampler:
         operator = self._operators[index]
         return VectorStatistics(self._contributions[index], operator.in_size, self.frame.sampling, self._products[index, index])
 
+    def effective_rank(self, index: int = 0) -> Estimate:
+        """Of one operator."""
+        return self.statistics(index).effective_rank()
+
     def alignment(self, first: int = 0, second: int = 1) -> Estimate:
         """Cosine alignment of two of the operators, within [0, 1]."""
         return self.statistics(first).alignment(self.statistics(second), self._products[first, second])

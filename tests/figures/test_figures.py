@@ -18,9 +18,10 @@ from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
 from kpflow_cli import figure_runs
-from kpflow_cli.configuration import composed, figure_specs
+from kpflow_cli.configuration import figure_specs
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.figure_command import figure, parsed
+from kpflow_cli.sweeps import engines
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -68,7 +69,7 @@ def test_every_panel_shows_something_and_names_its_axes(name: str, made: Path) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_whose_runs_are_there_is_only_drawn_again(name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure_runs, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", None)
     figure([name, f"runs_dir={made / 'runs'}", f"output_dir={tmp_path}", *OVERRIDES[name]])
     for suffix in (".csv", "_claims.csv", ".pdf"):
         assert (tmp_path / f"{name}{suffix}").read_bytes() == (made / "output" / f"{name}{suffix}").read_bytes()
@@ -101,10 +102,15 @@ def test_failed_runs_are_named_and_the_others_made(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("fig4b*"))
 
 
+def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
+    with pytest.raises(UserError, match=r"model\.gain: the figure takes one value; several: seed"):
+        figure(["4b", "model.gain=1,2"])
+
+
 def test_figures_share_runs() -> None:
     paths = {}
     for name in NAMES:
-        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], composed, Path("runs"))
+        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
@@ -113,7 +119,7 @@ def test_figures_share_runs() -> None:
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
-        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], composed, Path("runs"))
+        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], Path("runs"))
         assert {run.seed for run in runs} == {0, 1, 2}
         for run in runs:
             assert (run.config.model.units, run.config.training.steps, run.config.training.batch_size) == (256, 5000, 64)

@@ -1,0 +1,74 @@
+"""One line for a whole sweep, read off the run folders: it knows of every worker, wherever it works."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
+from tqdm import tqdm
+
+from kpflow_cli.store import read_record
+from kpflow_cli.sweeps.points import SweepPoint, state, written_since
+
+_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+
+
+class ProgressLine:
+    """Done / running / failed / left, and the time left, on standard error, until the end of a ``with`` block."""
+
+    def __init__(self, points: Sequence[SweepPoint], since: float, title: str) -> None:
+        self._since = since
+        self._open = {point.path for point in points}
+        self._counts: Counter[str] = Counter()
+        total = len(points)
+        started, counts = self._look()
+        # a log file is not a screen: there a line a minute is enough
+        self._interval = 0.5 if sys.stderr.isatty() else 60.0
+        self._bar = tqdm(
+            total=total,
+            initial=started,
+            desc=title,
+            bar_format=_FORMAT,
+            dynamic_ncols=True,
+            mininterval=0,
+            miniters=0,
+            postfix=counts,
+        )
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._show(refresh=False)
+        self._bar.close()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._interval):
+            self._show()
+
+    def _look(self) -> tuple[float, str]:
+        """Points' worth of work done, those under way in part; and all counts in words."""
+        parts, running = 0.0, 0
+        for path in list(self._open):
+            found = state(path, self._since) if (path / "run.json").exists() else "open"
+            if found != "open":
+                self._open.remove(path)
+                self._counts[found] += 1
+            elif written_since(path, self._since) and (record := read_record(path)).get("status") == "running":
+                parts += record["step"] / (record["steps"] + 1)
+                running += 1
+        left = len(self._open) - running
+        counts = f"{self._counts['complete']} done, {running} running, {self._counts['failed']} failed, {left} left"
+        return self._counts.total() + parts, counts
+
+    def _show(self, *, refresh: bool = True) -> None:
+        self._bar.n, counts = self._look()
+        self._bar.set_postfix_str(counts, refresh=refresh)

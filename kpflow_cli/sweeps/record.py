@@ -1,0 +1,43 @@
+"""``sweeps/<hash>.json``: which runs belong to a sweep, for ``kpflow table`` and for whoever wonders later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kpflow_cli import provenance
+from kpflow_cli.errors import UserError
+from kpflow_cli.store import identity_hash, write_whole
+from kpflow_cli.sweeps.points import SweepPoint
+
+
+def sweep_path(points: Sequence[SweepPoint], runs_dir: Path) -> Path:
+    """Where the record of a sweep is: one set of points has one, whatever order and whatever words it was asked for in."""
+    return runs_dir / "sweeps" / f"{identity_hash({'runs': _folders(points, runs_dir)})}.json"
+
+
+def write_sweep(points: Sequence[SweepPoint], runs_dir: Path, overrides: list[str]) -> float:
+    """Write the record of a sweep; returns when, by the clock of that file system. Raises UserError if it cannot be written."""
+    path = sweep_path(points, runs_dir)
+    record = {"overrides": overrides, "runs": _folders(points, runs_dir), **provenance.made_by()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"run_dir={runs_dir}: cannot be written ({error.strerror})") from None
+    return path.stat().st_mtime
+
+
+def _folders(points: Sequence[SweepPoint], runs_dir: Path) -> list[str]:
+    return sorted(os.path.relpath(point.path, runs_dir) for point in points)
+
+
+def read_sweep(path: Path) -> list[Path]:
+    """The run folders of a sweep. Raises UserError for a file that is no record."""
+    try:
+        folders = json.loads(path.read_text())["runs"]
+        return [path.parent.parent / folder for folder in folders]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the record of a sweep ({error})") from None

@@ -1,0 +1,43 @@
+"""A sweep from start to end: workers are sent over its points until each is complete or has failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from kpflow_cli.store import in_use, read_record
+from kpflow_cli.sweeps.engines import Engine
+from kpflow_cli.sweeps.points import SweepPoint, state
+from kpflow_cli.sweeps.progress_line import ProgressLine
+from kpflow_cli.sweeps.worker import Failures, work_off
+
+# between looks at points that are in the hands of another sweep
+_WAIT_SECONDS = 1.0
+_LISTED = 10
+
+
+def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: str) -> Failures:
+    """Make every point that is not complete, or wait for whoever makes it; returns why each point that failed after ``since`` did.
+
+    Raises FailedRunError if a worker is lost; the others go on, and so does whoever calls this again.
+    """
+    failures: Failures = {}
+    with ProgressLine(points, since, title):
+        while unsettled := [point for point in points if point.path not in failures and state(point.path, since) == "open"]:
+            if all(in_use(point.path) for point in unsettled):
+                time.sleep(_WAIT_SECONDS)
+                continue
+            for found in engine(partial(work_off, unsettled, since), len(unsettled)):
+                failures |= found
+    for point in points:
+        if point.path not in failures and state(point.path, since) == "failed":
+            failures[point.path] = read_record(point.path).get("error", "failed")
+    return failures
+
+
+def listed(failures: Failures, points: Sequence[SweepPoint]) -> str:
+    """The first failures in a line, each with its label, folder and reason."""
+    told = [f"{point.label} ({point.path}): {failures[point.path]}" for point in points if point.path in failures]
+    more = len(told) - _LISTED
+    return "; ".join(told[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,106 @@
+"""``kpflow table``: many runs as one tidy table, configuration columns beside values."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from kpflow_cli.errors import UserError, nearest
+from kpflow_cli.store import csv_bytes, flat, is_complete, read_record, write_whole
+from kpflow_cli.sweeps.record import read_sweep
+
+HELP = """\
+usage: kpflow table GLOB_OR_SWEEP [output=FILE] [columns=KEY,...]
+
+One tidy CSV file of many complete runs: a row for each number of their measurements.csv and training.csv, beside the keys in which the runs
+differ. No durations and no paths; the same runs give the same bytes, whenever and in whatever order they were made.
+
+  kpflow table runs/sweeps/<hash>.json             the runs of a sweep, into runs/sweeps/<hash>.csv
+  kpflow table 'runs/memorypro/gru/*'              all runs of that folder, into table.csv
+  kpflow table 'runs/*/*/*' columns=model.units    with a key in which they may all agree
+
+  run        hash of the run's configuration, the name of its folder
+  seed, ...  keys in which the runs differ, such as model.gain, and those of columns=
+  step, operator, quantity, reduction, value, stderr, probes
+             of measurements.csv; of training.csv the column names as `quantity`, with operator `training`
+"""
+_VALUES = ["step", "operator", "quantity", "reduction", "value", "stderr", "probes"]
+
+
+def table(words: list[str]) -> None:
+    """Do what the arguments say. Raises UserError for a mistake in them, and where there are no complete runs."""
+    options = {"output": "", "columns": ""}
+    places = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in options:
+            options[key] = value
+        elif equals or word.startswith("-"):
+            raise UserError(f"no option '{word}'{nearest(key, options)}; valid: {', '.join(f'{name}=' for name in options)}")
+        else:
+            places.append(word)
+    if len(places) != 1:
+        raise UserError("table takes the record of a sweep or one quoted glob of run folders, such as 'runs/memorypro/gru/*'")
+    place = Path(places[0]).expanduser()
+    is_record = place.is_file()
+    folders = read_sweep(place) if is_record else sorted(Path(found) for found in glob.glob(str(place)))  # noqa: PTH207
+    runs = sorted((folder for folder in folders if is_complete(folder)), key=lambda folder: folder.name)
+    if not runs:
+        raise UserError(f"{place}: no complete runs there")
+    if is_record and len(runs) < len(folders):
+        print(f"kpflow: {len(folders) - len(runs)} of {len(folders)} runs are not complete and are left out", file=sys.stderr)
+    output = Path(options["output"]).expanduser() if options["output"] else place.with_suffix(".csv") if is_record else Path("table.csv")
+    try:
+        write_whole(output, csv_bytes(gathered(runs, [column for column in options["columns"].split(",") if column])))
+    except OSError as error:
+        raise UserError(f"output={output}: cannot be written ({error.strerror})") from None
+    print(output, flush=True)
+
+
+def gathered(runs: list[Path], columns: list[str]) -> pd.DataFrame:
+    """One table of runs that are complete, in the order of their configurations. Raises UserError for a column that is no key of any."""
+    configurations = {run: flat(read_record(run)["config"]) for run in runs}
+    keys = list(dict.fromkeys(key for configuration in configurations.values() for key in configuration))
+    unknown = [column for column in columns if column not in keys]
+    if unknown:
+        raise UserError(f"columns={unknown[0]}: no key of these runs{nearest(unknown[0], keys)}")
+    shown = [
+        key
+        for key in ["seed", *(key for key in keys if key != "seed")]
+        if key in ("seed", *columns) or len({_text(configuration.get(key)) for configuration in configurations.values()}) > 1
+    ]
+    heads = {run: {key: configurations[run].get(key) for key in shown} for run in runs}
+    ordered = sorted(runs, key=lambda run: ([_order(heads[run][key]) for key in shown], run.name))
+    parts = []
+    for run in tqdm(ordered, unit="run", desc="table", disable=None, delay=1.0):
+        part = _numbers(run)
+        for place, (name, value) in enumerate({"run": run.name, **heads[run]}.items()):
+            part.insert(place, name, _text(value) if isinstance(value, list | dict) else value)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _numbers(run: Path) -> pd.DataFrame:
+    """Rows of measurements.csv, then of training.csv, one a number."""
+    parts = []
+    if (run / "measurements.csv").exists():
+        parts.append(pd.read_csv(run / "measurements.csv", dtype={"probes": "Int64"}))
+    if (run / "training.csv").exists():
+        training = pd.read_csv(run / "training.csv").melt("step", var_name="quantity").sort_values("step", kind="stable")
+        parts.append(training.assign(operator="training"))
+    return pd.concat(parts, ignore_index=True).reindex(columns=_VALUES) if parts else pd.DataFrame(columns=_VALUES)
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then words by the alphabet, whatever a column holds."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (0, float(value), "") if number else (1, 0.0, _text(value))

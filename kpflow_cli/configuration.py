@@ -9,7 +9,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -168,6 +168,7 @@ def figure_specs() -> dict[str, FigureSpec]:
         if entry.name.endswith(".yaml"):
             node = OmegaConf.merge(OmegaConf.structured(FigureSpec), OmegaConf.create(entry.read_text()))
             specs[entry.name.removesuffix(".yaml")] = cast(FigureSpec, OmegaConf.to_object(node))
+    specs = {name: replace(specs[spec.like], shows=spec.shows) if spec.like else spec for name, spec in specs.items()}
     return dict(sorted(specs.items(), key=lambda item: (int(re.sub(r"\D", "", item[0])), item[0])))
 
 

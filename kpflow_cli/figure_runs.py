@@ -47,7 +47,7 @@ def figure_runs(spec: FigureSpec, profile: str, overrides: list[str], runs_dir: 
     seeds = "seed=" + ",".join(map(str, chosen.seeds))
     runs = []
     for name, own in spec.runs.items():
-        for point in grid([*spec.overrides, *chosen.overrides, *own, seeds, *overrides]):
+        for point in grid([*spec.overrides, *chosen.overrides, *own, seeds, *chosen.runs.get(name, []), *overrides]):
             for swept in point.swept:
                 key = swept.partition("=")[0]
                 if key not in (*spec.axes, "seed"):

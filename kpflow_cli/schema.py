@@ -113,7 +113,7 @@ class Analysis:
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
     tolerance: float | None = key(
-        "relative standard error to add probes for, of NTK_S and its reductions' effective ranks (of its alignment absolute); null for none",
+        "relative standard error to add probes for, of NTK_S and its reductions' ranks (of its alignment absolute); null for none",
         above=0,
     )
     most_probes: int = key("probes that a tolerance may lead to", at_least=2)
@@ -147,11 +147,13 @@ class FigureProfile:
 
     Attributes:
         overrides: for all of its runs.
+        runs: for the runs of one name, after all others.
         seeds: each run is made with every one of them.
         minutes: it takes on 2 cores, as measured.
     """
 
     overrides: list[str] = field(default_factory=list)
+    runs: dict[str, list[str]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
     minutes: float = 0.0
 
@@ -162,6 +164,7 @@ class FigureSpec:
 
     Attributes:
         shows: what the figure shows, in a line.
+        like: name of the figure that it shares all else with.
         overrides: for all of its runs.
         runs: name and further overrides of each; with several values of a key, as many runs of one name.
         axes: keys that may have several values; a column each in what the figure is drawn from.
@@ -169,6 +172,7 @@ class FigureSpec:
     """
 
     shows: str = MISSING
+    like: str | None = None
     overrides: list[str] = field(default_factory=list)
     runs: dict[str, list[str]] = field(default_factory=dict)
     axes: list[str] = field(default_factory=list)

@@ -9,4 +9,15 @@ OVERRIDES = {
     for name in ("fig1", "fig2", "fig3", "fig4", "fig4b", "fig7")
 }
 OVERRIDES["fig8"] = ["model.units=12", "task.evaluation_trials=4"]
+OVERRIDES["fig5"] = OVERRIDES["fig5b"] = [
+    *(option for option in SMALL if not option.startswith("task.")),
+    *(
+        "task.time_steps=6",
+        "task.input_dim=4",
+        "task.evaluation_trials=5",
+        "model.gain=0.5,1.5",
+        "task.input_rank=1,4",
+        "training.steps=20",
+    ),
+]
 NAMES = tuple(OVERRIDES)

@@ -60,7 +60,7 @@ def test_every_panel_shows_something_and_names_its_axes(name: str, made: Path) -
     for panel in drawing.axes:
         if panel.get_label() == "<colorbar>":
             continue
-        assert panel.lines or panel.images
+        assert panel.lines or panel.images or panel.collections
         if name != "fig8":
             assert panel.get_xlabel() or panel.get_subplotspec().get_gridspec().nrows > 1
     text = " ".join(each.get_text() for each in drawing.findobj(mpl.text.Text))

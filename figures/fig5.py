@@ -1,0 +1,154 @@
+"""Figure 5: recurrent gain and input rank bottleneck NTK_S of a student in different ways, and its learning with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpflow_cli.claims import Claim, at_least
+
+from .drawn import Tables, drawn, first_step, pick, stacked
+from .planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, draw_plane, logarithmic_ticks, plane_claims, plane_rows, spearman
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
+
+PANELS = {
+    "spatial_rank": ("effective_rank", "spatial_mean"),
+    "temporal_rank": ("effective_rank", "temporal_mean"),
+    "target_overlap": ("target_overlap_1", "full"),
+}
+_TITLES = {"spatial_rank": "spatial rank", "temporal_rank": "temporal rank", "target_overlap": "target overlap"}
+# the paper's students are trained much longer; how fast they learn shows early
+SPEED_STEPS = 500
+_TRAININGS = {"training": "", "training_normalized": SETTINGS["normalized"]}
+_DRAWN_CASES = ("W", "Win")
+_BOOTSTRAPS = 2000
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Planes at initialization; of the trained networks evaluation losses, overlap at initialization and how far the loss has dropped."""
+    parts = plane_rows(tables, PANELS)
+    overlaps = first_step(pick(tables["measurements"], operator="ntk", quantity="target_overlap_1"))
+    for run, setting in _TRAININGS.items():
+        for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby([CASE, "seed", GAIN, INPUT_RANK]):
+            series, name = f"{case}{setting}", f"{gain:g} {rank} {seed}"
+            parts.append(drawn("loss", series, line=name, x=losses["step"], value=losses["evaluation_loss"]))
+            # the last evaluated step within the window
+            early = losses[losses["step"] <= SPEED_STEPS]["evaluation_loss"]
+            drop = float(np.log10(early.iloc[0] / early.iloc[-1]))
+            parts.append(drawn("drop", series, line=name, x=gain, y=rank, value=drop))
+            first = pick(overlaps, run=run, seed=seed, **{CASE: case, GAIN: gain, INPUT_RANK: rank})
+            error = float(first["stderr"].iloc[0])
+            parts.append(drawn("trained_overlap", series, line=name, x=gain, y=rank, value=float(first["value"].iloc[0]), stderr=error))
+    return stacked(parts)
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """A row a case: three maps, loss curves of the marked points; below, overlap against speed."""
+    layout = [[f"{name}_{case}" for name in (*PANELS, "loss")] for case in _DRAWN_CASES]
+    figure, panels = mosaic([*layout, [f"speed_{case}" for case in _DRAWN_CASES]], (FULL_WIDTH, 5.6), (1, 1, 1.1))
+    for row, case in enumerate(_DRAWN_CASES):
+        for column, name in enumerate((*PANELS, "loss")):
+            letter(panels[f"{name}_{case}"], "abcdefgh"[4 * row + column])
+        letter(panels[f"speed_{case}"], "ij"[row])
+        chosen = _chosen(data, case)
+        for name, title in _TITLES.items():
+            panel = panels[f"{name}_{case}"]
+            draw_plane(panel, data, name, case, logarithmic=name != "spatial_rank")
+            for mark, (gain, rank) in zip("os^D", chosen, strict=False):
+                panel.plot(gain, rank, mark, color="white", markeredgecolor="black", markersize=4, markeredgewidth=0.6, clip_on=False)
+            panel.set_title(title)
+            if row == len(_DRAWN_CASES) - 1:
+                panel.set_xlabel("gain $g$")
+        panels[f"spatial_rank_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
+        _draw_losses(panels[f"loss_{case}"], data, case, chosen)
+        _draw_speed(panels[f"speed_{case}"], data, case)
+    panels["loss_W"].set_title("evaluation loss")
+    panels["loss_Win"].set_title("evaluation loss")
+    panels["loss_Win"].set_xlabel("gradient step")
+    return figure
+
+
+def _chosen(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
+    """The corners of the trained points."""
+    trained = pick(data, panel="drop", series=case)
+    corners = [(gain, rank) for rank in (trained["y"].min(), trained["y"].max()) for gain in (trained["x"].min(), trained["x"].max())]
+    return list(dict.fromkeys(corners))
+
+
+def _draw_losses(panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]) -> None:
+    losses, seed = pick(data, panel="loss", series=case), pick(data, panel="spatial_rank", series=case)["line"].astype(int).min()
+    for order, (gain, rank) in enumerate(chosen):
+        line = losses[losses["line"] == f"{gain:g} {rank:g} {seed}"]
+        label = f"$g$ = {gain:g}, $r_x$ = {rank:g}"
+        every = max(len(line) // 4, 1)
+        look: dict[str, Any] = {
+            "color": COLOURS[order],
+            "linestyle": LINE_STYLES[order],
+            "marker": "os^D"[order],
+            "markevery": every,
+            "markersize": 2.5,
+        }
+        panel.plot(line["x"], line["value"], linewidth=1.0, label=label, **look)
+    panel.set_yscale("log")
+    # room for the legend above the curves
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high * (high / low) ** 0.75)
+    panel.legend(fontsize=5.5, loc="upper right", handlelength=2.2, borderaxespad=0.2, labelspacing=0.25)
+
+
+def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
+    for order, setting in enumerate(SETTINGS.values()):
+        series = case + setting
+        points = _learning(data, series)
+        if not len(points):
+            continue
+        value, _, low, high = _correlation(points)
+        label = f"{'inputs as they are' if not setting else 'normalized inputs'}: rank correlation {value:.2f} [{low:.2f}, {high:.2f}]"
+        look: dict[str, Any] = {"fmt": "os"[order], "color": COLOURS[order], "markersize": 3, "linewidth": 0.6, "linestyle": "none"}
+        panel.errorbar(points["overlap"], points["drop"], xerr=points["stderr"], label=label, **look)
+    panel.set_xscale("log")
+    logarithmic_ticks(panel.xaxis)
+    low_limit, high_limit = panel.get_ylim()
+    panel.set_ylim(low_limit, high_limit + 0.35 * (high_limit - low_limit))
+    panel.legend(fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2)
+    panel.set(xlabel="target overlap at initialization", title=LABELS[case])
+    panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_window(data)} steps")
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Gain and input rank act on different ranks; where the targets' overlap is larger, learning is faster."""
+    found = plane_claims(data, "temporal_rank", "spatial_rank")
+    for series in [case + setting for setting in SETTINGS.values() for case in CASES]:
+        points = _learning(data, series)
+        if not len(points):
+            continue
+        value, error, low, _ = _correlation(points)
+        words = f"{series}: rank correlation of target overlap at initialization with the drop of log loss in {_window(data)} steps"
+        found.append(at_least(words, value, 0.0, stderr=error, reason="larger overlap, faster learning"))
+        found.append(at_least(f"{words}, lower end of the 95 % bootstrap interval", low, 0.0, reason="not by chance"))
+    return found
+
+
+def _window(data: pd.DataFrame) -> int:
+    """Steps within which the drop of the loss is taken."""
+    return int(min(SPEED_STEPS, pick(data, panel="loss")["x"].max()))
+
+
+def _learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
+    """Of each trained network ``overlap`` with ``stderr`` at initialization, and ``drop`` of its loss."""
+    overlaps = pick(data, panel="trained_overlap", series=series).set_index("line")
+    drops = pick(data, panel="drop", series=series).set_index("line")["value"]
+    return pd.DataFrame({"overlap": overlaps["value"], "stderr": overlaps["stderr"], "drop": drops})
+
+
+def _correlation(points: pd.DataFrame) -> tuple[float, float, float, float]:
+    """Rank correlation of overlap with drop, its bootstrap standard error and 95 % interval over the networks."""
+    generator = np.random.default_rng(0)
+    drawn_points = [points.iloc[generator.integers(len(points), size=len(points))] for _ in range(_BOOTSTRAPS)]
+    values = np.array([spearman(each["overlap"], each["drop"]) for each in drawn_points])
+    low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
+    return spearman(points["overlap"], points["drop"]), float(np.nanstd(values)), float(low), float(high)

@@ -1,0 +1,56 @@
+"""Figure 5b: the planes of figure 5 under the other reduction, the partial trace, and with inputs of equal power."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kpflow_cli.claims import Claim
+
+from .drawn import Tables, pick, stacked
+from .planes import CASES, LABELS, SETTINGS, draw_plane, plane_claims, plane_rows
+from .style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
+
+PANELS = {
+    "spatial_rank": ("effective_rank", "spatial_trace"),
+    "temporal_rank": ("effective_rank", "temporal_trace"),
+    "target_overlap": ("target_overlap_1", "full"),
+    "spatial_rank_mean": ("effective_rank", "spatial_mean"),
+    "temporal_rank_mean": ("effective_rank", "temporal_mean"),
+}
+# panel, setting, whether its colours are logarithmic, title
+_COLUMNS = (
+    ("spatial_rank", "plane", False, "spatial rank\n(trace)"),
+    ("temporal_rank", "plane", True, "temporal rank\n(trace)"),
+    ("spatial_rank_mean", "normalized", False, "spatial rank\n(mean), normalized"),
+    ("temporal_rank_mean", "normalized", True, "temporal rank\n(mean), normalized"),
+    ("target_overlap", "normalized", True, "target overlap,\nnormalized"),
+)
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Planes at initialization."""
+    return stacked(plane_rows(tables, PANELS))
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """A row a case."""
+    cases = [case for case in CASES if len(pick(data, series=case))]
+    layout = [[f"{column}_{case}" for column in range(len(_COLUMNS))] for case in cases]
+    figure, panels = mosaic(layout, (FULL_WIDTH, 1.5 * len(cases) + 0.6), (1,) * len(cases))
+    for row, case in enumerate(cases):
+        for column, (name, setting, logarithmic, title) in enumerate(_COLUMNS):
+            panel = panels[f"{column}_{case}"]
+            draw_plane(panel, data, name, case + SETTINGS[setting], logarithmic=logarithmic)
+            letter(panel, "abcdefghijklmno"[len(_COLUMNS) * row + column])
+            if row == 0:
+                panel.set_title(title, fontsize=7)
+            if row == len(cases) - 1:
+                panel.set_xlabel("gain $g$")
+        panels[f"0_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
+    return figure
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Figure 5's claims on the planes, with partial traces."""
+    return plane_claims(data, "temporal_rank", "spatial_rank")

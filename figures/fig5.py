@@ -12,7 +12,7 @@ from kpflow_cli.claims import Claim, at_least
 
 from .drawn import Tables, drawn, first_step, pick, stacked
 from .planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, draw_plane, logarithmic_ticks, plane_claims, plane_rows, spearman
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaics, styled
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_mean"),
@@ -47,13 +47,13 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row a case: three maps, loss curves of the marked points; below, overlap against speed."""
-    layout = [[f"{name}_{case}" for name in (*PANELS, "loss")] for case in _DRAWN_CASES]
-    figure, panels = mosaic([*layout, [f"speed_{case}" for case in _DRAWN_CASES]], (FULL_WIDTH, 5.6), (1, 1, 1.1))
+    """A row of three maps a case; below, loss curves of the marked points, and overlap against speed."""
+    maps = [[f"{name}_{case}" for name in PANELS] for case in _DRAWN_CASES]
+    curves = [[f"{name}_{case}" for case in _DRAWN_CASES] for name in ("loss", "speed")]
+    figure, panels = mosaics([maps, curves], (FULL_WIDTH, 7.4), (1, 1.05))
+    for name, panel in zip("abcdefghij", panels.values(), strict=True):
+        letter(panel, name)
     for row, case in enumerate(_DRAWN_CASES):
-        for column, name in enumerate((*PANELS, "loss")):
-            letter(panels[f"{name}_{case}"], "abcdefgh"[4 * row + column])
-        letter(panels[f"speed_{case}"], "ij"[row])
         chosen = _chosen(data, case)
         for name, title in _TITLES.items():
             panel = panels[f"{name}_{case}"]
@@ -66,9 +66,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         panels[f"spatial_rank_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
         _draw_losses(panels[f"loss_{case}"], data, case, chosen)
         _draw_speed(panels[f"speed_{case}"], data, case)
-    panels["loss_W"].set_title("evaluation loss")
-    panels["loss_Win"].set_title("evaluation loss")
-    panels["loss_Win"].set_xlabel("gradient step")
+        panels[f"loss_{case}"].set(title=LABELS[case], xlabel="gradient step", ylabel="evaluation loss")
     return figure
 
 
@@ -94,10 +92,11 @@ def _draw_losses(panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[
         }
         panel.plot(line["x"], line["value"], linewidth=1.0, label=label, **look)
     panel.set_yscale("log")
+    logarithmic_ticks(panel.yaxis)
     # room for the legend above the curves
     low, high = panel.get_ylim()
-    panel.set_ylim(low, high * (high / low) ** 0.75)
-    panel.legend(fontsize=5.5, loc="upper right", handlelength=2.2, borderaxespad=0.2, labelspacing=0.25)
+    panel.set_ylim(low, high * (high / low) ** 0.35)
+    panel.legend(fontsize=6, loc="upper right", handlelength=2.4, borderaxespad=0.1, ncols=2).set_in_layout(False)
 
 
 def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
@@ -114,7 +113,7 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     logarithmic_ticks(panel.xaxis)
     low_limit, high_limit = panel.get_ylim()
     panel.set_ylim(low_limit, high_limit + 0.35 * (high_limit - low_limit))
-    panel.legend(fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2)
+    panel.legend(fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2).set_in_layout(False)
     panel.set(xlabel="target overlap at initialization", title=LABELS[case])
     panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_window(data)} steps")
 
@@ -149,6 +148,7 @@ def _correlation(points: pd.DataFrame) -> tuple[float, float, float, float]:
     """Rank correlation of overlap with drop, its bootstrap standard error and 95 % interval over the networks."""
     generator = np.random.default_rng(0)
     drawn_points = [points.iloc[generator.integers(len(points), size=len(points))] for _ in range(_BOOTSTRAPS)]
-    values = np.array([spearman(each["overlap"], each["drop"]) for each in drawn_points])
-    low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
-    return spearman(points["overlap"], points["drop"]), float(np.nanstd(values)), float(low), float(high)
+    # a draw of one network only has no correlation
+    values = pd.Series([spearman(each["overlap"], each["drop"]) for each in drawn_points]).dropna()
+    low, high = values.quantile([0.025, 0.975])
+    return spearman(points["overlap"], points["drop"]), float(values.std()), float(low), float(high)

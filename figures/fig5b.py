@@ -19,10 +19,10 @@ PANELS = {
 }
 # panel, setting, whether its colours are logarithmic, title
 _COLUMNS = (
-    ("spatial_rank", "plane", False, "spatial rank\n(trace)"),
-    ("temporal_rank", "plane", True, "temporal rank\n(trace)"),
-    ("spatial_rank_mean", "normalized", False, "spatial rank\n(mean), normalized"),
-    ("temporal_rank_mean", "normalized", True, "temporal rank\n(mean), normalized"),
+    ("spatial_rank", "plane", False, "spatial rank,\npartial trace"),
+    ("temporal_rank", "plane", True, "temporal rank,\npartial trace"),
+    ("spatial_rank_mean", "normalized", False, "spatial rank,\nnormalized"),
+    ("temporal_rank_mean", "normalized", True, "temporal rank,\nnormalized"),
     ("target_overlap", "normalized", True, "target overlap,\nnormalized"),
 )
 

@@ -54,7 +54,8 @@ def draw_plane(panel: Axes, data: pd.DataFrame, name: str, series: str, *, logar
         inside = [level for level in levels if low < level < high]
         if inside:
             panel.contour(gains, ranks, values, levels=inside, colors="white", linewidths=0.5, alpha=0.8)
-    bar = panel.figure.colorbar(mesh, ax=panel, pad=0.03, aspect=16)
+    # inside its panel's space: one of its own for each would take the layout's columns apart
+    bar = panel.figure.colorbar(mesh, cax=panel.inset_axes((1.04, 0.0, 0.05, 1.0)))
     bar.ax.tick_params(labelsize=6, length=2)
     if norm:
         logarithmic_ticks(bar.ax.yaxis)
@@ -120,7 +121,9 @@ def _share_explained(plane: pd.DataFrame, axis: int) -> float:
 
 
 def _with_error(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float]:
-    """A statistic of the mean over seeds of log values, and its standard error from the errors of the estimates."""
+    """A statistic of the mean over seeds of log values, and its standard error from the errors of the estimates; NaN if one is missing."""
+    if rows["value"].isna().any():
+        return math.nan, math.nan
     logs = rows.assign(value=np.log(rows["value"]))
     relative = (rows["stderr"] / rows["value"]).to_numpy()
     generator = np.random.default_rng(0)

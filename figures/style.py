@@ -6,7 +6,7 @@ import functools
 import math
 import string
 from collections.abc import Callable
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib as mpl
 import pandas as pd
@@ -82,6 +82,15 @@ def mosaic(layout: list[list[str]], size: tuple[float, float], heights: tuple[fl
     wide: list[Any] = [[name for name in row for _ in range(columns // len(row))] for row in layout]
     figure = StyledFigure(figsize=size, layout="constrained")
     return figure, figure.subplot_mosaic(wide, height_ratios=heights)
+
+
+def mosaics(layouts: list[list[list[str]]], size: tuple[float, float], heights: tuple[float, ...]) -> tuple[StyledFigure, dict[str, Axes]]:
+    """Mosaics one above the other, each with columns of its own; all rows of a mosaic have as many panels."""
+    figure = StyledFigure(figsize=size, layout="constrained")
+    found: dict[str, Axes] = {}
+    for part, layout in zip(figure.subfigures(len(layouts), 1, height_ratios=heights, squeeze=False).flat, layouts, strict=True):
+        found |= part.subplot_mosaic(cast(Any, layout))
+    return figure, found
 
 
 def letter(panel: Axes, name: str) -> None:

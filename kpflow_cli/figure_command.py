@@ -9,12 +9,12 @@ from pathlib import Path
 
 from kpflow_cli.configuration import figure_specs
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.figure_runs import figure_runs
+from kpflow_cli.figure_runs import cost, figure_runs
 from kpflow_cli.schema import FigureSpec
 from kpflow_cli.store import is_complete
 
 HELP = """\
-usage: kpflow figure NUMBER ... [profile=quick] [KEY=VALUE ...]
+usage: kpflow figure NUMBER ... [profile=quick] [KEY=VALUE ...] [--estimate]
        kpflow figure --list [profile=quick]
 
 Make the runs that a figure needs, but for those that are there already, and draw it from their CSV files. The same command continues what
@@ -25,12 +25,17 @@ was interrupted. Writes figN.pdf, figN.png, figN.csv (the numbers drawn), figN_c
   kpflow figure 3 profile=paper        networks and trainings of the paper's size: hours
   kpflow figure 1 2 7 8                several
   kpflow figure 3 seed=5 model.gain=2  other runs: keys of `kpflow run` (`kpflow run --help`)
+  kpflow figure 5 --estimate           how long it would take on this machine, by trying a little of it; one of more than an hour says it
+                                       unasked before it starts
   kpflow figure --list                 what each shows, what it costs, whether its runs are there
 
   profile=quick                        or paper
   output_dir=figures/output            where the figure goes
   runs_dir=runs                        where its runs go, and are looked for
 """
+
+
+_LONG_MINUTES = 60
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Arguments:
     runs_dir: Path = Path("runs")
     overrides: list[str] = field(default_factory=list)
     lists: bool = False
+    estimates: bool = False
 
 
 def parsed(words: list[str], specs: dict[str, FigureSpec]) -> Arguments:
@@ -52,6 +58,8 @@ def parsed(words: list[str], specs: dict[str, FigureSpec]) -> Arguments:
         key, equals, value = word.partition("=")
         if word == "--list":
             arguments.lists = True
+        elif word == "--estimate":
+            arguments.estimates = True
         elif key in ("output_dir", "runs_dir") and equals:
             setattr(arguments, key, Path(value).expanduser())
         elif key == "profile" and equals:
@@ -60,9 +68,12 @@ def parsed(words: list[str], specs: dict[str, FigureSpec]) -> Arguments:
             arguments.overrides.append(word)
         else:
             arguments.names += _named(word, specs)
-    profiles = sorted({name for spec in specs.values() for name in spec.profiles})
+    profiles = sorted({profile for name in arguments.names or specs for profile in specs[name].profiles})
     if arguments.profile not in profiles:
         raise UserError.unknown("profile", arguments.profile, profiles)
+    without = [name for name in arguments.names if arguments.profile not in specs[name].profiles]
+    if without:
+        raise UserError(f"{without[0]} has no profile={arguments.profile}; valid: {', '.join(specs[without[0]].profiles)}")
     if not arguments.names and not arguments.lists:
         raise UserError(f"which figure? {_numbers(specs)}; `kpflow figure --list` says what they show")
     arguments.names = list(dict.fromkeys(arguments.names))
@@ -92,12 +103,16 @@ def figure(words: list[str]) -> None:
 
     plans = {name: figure_runs(specs[name], arguments.profile, arguments.overrides, arguments.runs_dir) for name in arguments.names}
     for name, runs in plans.items():
+        if arguments.estimates or specs[name].profiles[arguments.profile].minutes > _LONG_MINUTES:
+            print(f"{name}, profile {arguments.profile}: {cost(runs)}", flush=True)
+        if arguments.estimates:
+            continue
         code = importlib.import_module(f"kpflow_cli.figures.{name}")
         build(Figure(name, code.data, code.draw, code.claims), runs, arguments.profile, arguments.output_dir, arguments.runs_dir)
 
 
 def _list(specs: dict[str, FigureSpec], arguments: Arguments) -> None:
-    names = arguments.names or list(specs)
+    names = arguments.names or [name for name, spec in specs.items() if arguments.profile in spec.profiles]
     print(f"profile={arguments.profile}; minutes on 2 cores, from nothing")
     for name in names:
         runs = figure_runs(specs[name], arguments.profile, arguments.overrides, arguments.runs_dir)

@@ -12,7 +12,8 @@ import pandas as pd
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.schema import FigureSpec
 from kpflow_cli.store import identity_hash, is_complete, read_tables
-from kpflow_cli.sweeps.engines import local_processes
+from kpflow_cli.sweeps.cost import estimated_seconds, in_words
+from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.grid import grid, value_at
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.sweeps.record import write_sweep
@@ -70,15 +71,33 @@ def gathered(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
     return {stem: pd.concat(tables, ignore_index=True) for stem, tables in parts.items()}
 
 
+def cost(runs: Sequence[FigureRun]) -> str:
+    """What is missing, and about how long it will take on this machine, found by trying a little of it."""
+    missing = _missing(runs)
+    if not missing:
+        return "all runs are there"
+    workers = room(_threads(missing))
+    seconds = estimated_seconds(missing, workers)
+    return f"{len(missing)} runs to make, {workers} at a time: about {in_words(seconds)} on this machine"
+
+
 def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> None:
     """Make or continue every run that is not complete, as many at a time as there are cores for.
 
     Raises FailedRunError that names the runs that failed, after all have been tried.
     """
-    missing = list({run.path: SweepPoint(run.label, run.values, run.path) for run in runs if not is_complete(run.path)}.values())
+    missing = _missing(runs)
     if not missing:
         return
     since = write_sweep(list({run.path: run for run in runs}.values()), runs_dir, [label])
-    failures = settle(missing, local_processes(max(point.values["threads"] for point in missing)), since, label)
+    failures = settle(missing, local_processes(_threads(missing)), since, label)
     if failures:
         raise FailedRunError(f"{label}: {len(failures)} of {len(missing)} runs failed: {listed(failures, missing)}")
+
+
+def _missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
+    return list({run.path: SweepPoint(run.label, run.values, run.path) for run in runs if not is_complete(run.path)}.values())
+
+
+def _threads(points: Sequence[SweepPoint]) -> int:
+    return max(int(point.values["threads"]) for point in points)

@@ -125,11 +125,27 @@ def test_paper_profile_is_the_size_of_the_paper() -> None:
             assert (run.config.model.units, run.config.training.steps, run.config.training.batch_size) == (256, 5000, 64)
 
 
+def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
+    spec = figure_specs()["fig5"]
+    full, short = ({run.path: run for run in figure_runs.figure_runs(spec, profile, [], Path("runs"))} for profile in ("paper", "plane"))
+    plane = [run for run in short.values() if run.name == "plane"]
+    assert len(plane) == 50 * 16 * 3 * 3
+    assert {run.path for run in plane} == {run.path for run in full.values() if run.name == "plane"}
+    assert {run.values["training"]["steps"] for run in full.values() if run.name.startswith("training")} == {100_000}
+    assert {run.values["analysis"]["tolerance"] for run in full.values()} == {0.1}
+
+
+def test_a_figure_estimates_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure(["2", "--estimate", f"runs_dir={tmp_path}", *OVERRIDES["fig2"]])
+    assert re.fullmatch(r"fig2, profile quick: 2 runs to make, \d+ at a time: about \d+ s on this machine\n", capsys.readouterr().out)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_figure_has_both_profiles_and_a_cost() -> None:
     specs = figure_specs()
     assert set(specs) == set(NAMES)
     for name, spec in specs.items():
-        assert set(spec.profiles) == {"quick", "paper"}
+        assert {"quick", "paper"} <= set(spec.profiles)
         assert all(profile.minutes > 0 for profile in spec.profiles.values())
         assert spec.shows
         assert {"data", "draw", "claims"} <= set(dir(module(name)))
@@ -138,9 +154,11 @@ def test_every_figure_has_both_profiles_and_a_cost() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["44"], r"no figure '44' \(did you mean '4'\?\); there are 1, 2, 3, 4, 4b, 7, 8"),
+        (["44"], r"no figure '44' \(did you mean '4'\?\); there are 1, 2, 3, 4, 4b, 5, 5b, 7, 8"),
+        (["4", "profile=plane"], r"profile=plane: unknown.*; valid: paper, quick"),
+        (["4", "5", "profile=plane"], r"fig4 has no profile=plane; valid: quick, paper"),
         (["4", "profile=huge"], r"profile=huge: unknown; valid: paper, quick"),
-        ([], r"which figure\? 1, 2, 3, 4, 4b, 7, 8"),
+        ([], r"which figure\? 1, 2, 3, 4, 4b, 5, 5b, 7, 8"),
         (["--lst"], r"no figure '--lst'"),
         (["4", "model.unitz=3"], r"no key 'model.unitz' \(did you mean 'units'\?\)"),
         (["4", "model=gruu"], r"no model 'gruu' \(did you mean 'gru'\?\)"),
@@ -219,6 +237,31 @@ def at_chance(run: str) -> Change:
     return change
 
 
+def over_plane(panel: str, series: str, value: Callable[[pd.Series, pd.Series], pd.Series]) -> Change:
+    """A plane made of gain and input rank, without errors."""
+
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        chosen = (data["panel"] == panel) & (data["series"] == series)
+        assert chosen.any()
+        made = value(data.loc[chosen, "x"], data.loc[chosen, "y"])
+        return data.assign(value=data["value"].mask(chosen, made), stderr=data["stderr"].mask(chosen, 0.0))
+
+    return change
+
+
+def overlap_slows(series: str) -> Change:
+    """What overlaps more learns less."""
+
+    def change(data: pd.DataFrame) -> pd.DataFrame:
+        overlaps, drops = ((data["panel"] == panel) & (data["series"] == series) for panel in ("trained_overlap", "drop"))
+        values = data["value"].copy()
+        values[overlaps], values[drops] = range(1, overlaps.sum() + 1), range(drops.sum(), 0, -1)
+        return data.assign(value=values)
+
+    return change
+
+
+CASES = ("W", "Win", "W, normalized inputs", "Win, normalized inputs")
 N1, N2 = "network 1: gain 1", "network 2: five planted points"
 RNN, GRU = "continuous-time RNN", "GRU"
 PLANTED = "gain 1, planted points"
@@ -266,6 +309,18 @@ COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
     ("fig4b", "torch's default: largest fraction", setting(0.5, panel="learned_fraction_2", series="torch_default")),
     ("fig4b", f"{PLANTED}: least learned fraction", setting(0.5, panel="learned_fraction_2", series="planted")),
     ("fig4b", f"{PLANTED}: fewest end states", setting(1.0, panel="end_states", series="planted")),
+    *(
+        case
+        for name in ("fig5", "fig5b")
+        for series in CASES
+        for case in (
+            (name, f"^{series}: median over gains", over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain)),
+            (name, f"^{series}: least over gains", over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain)),
+            (name, f"^{series}: share .* that input rank", over_plane("temporal_rank", series, lambda gain, rank: gain + 0 * rank)),
+            (name, f"^{series}: share .* that gain", over_plane("spatial_rank", series, lambda gain, rank: rank + 0 * gain)),
+        )
+    ),
+    *(("fig5", f"^{series}: rank correlation.*{end}$", overlap_slows(series)) for series in CASES for end in ("steps", "interval")),
     *(("fig7", f"kept on {axis}s over", setting(1.0, panel="trace", series=f"trace_{axis}")) for axis in ("trial", "time", "unit")),
     ("fig7", "relative spread", setting(1.0, panel="trace", series="trace_unit")),
     ("fig8", "largest relative residual", setting(1e-3, panel="residuals")),

@@ -129,7 +129,8 @@ _BENCH_HELP = """\
 usage: kpflow bench [KEY=VALUE ...]
 
 Time and memory of NTK_S products against torch.func and against the machine's own GEMM rate, for the GRU and the continuous-time RNN on
-Memory-Pro trials at one size and at multiples of B, T and n; time to a given error of six statistics. About 10 minutes on 2 cores.
+Memory-Pro trials at one size and at multiples of B, T and n; time to a given error of six statistics; steps of gradient descent against a
+plain loop over time. About 10 minutes on 2 cores.
 Writes bench.csv, bench_detail.csv and plots/bench.{png,pdf}.
 
   trials=30 steps=90 units=256   B, T, n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import hydra
@@ -22,6 +23,8 @@ from kpflow_cli.sweeps.worker import Failures
 
 # jobs in a queue at a time, where nobody says how many
 _QUEUED = 16
+# between looks at Slurm's queue, at most; shorter at first
+_LOOK_SECONDS = 30
 
 
 def launcher_engine(overrides: list[str], *, threads: int, workers: int | None, logs: Path) -> Engine:
@@ -48,8 +51,7 @@ def launcher_engine(overrides: list[str], *, threads: int, workers: int | None, 
         except (UserError, FailedRunError):
             raise
         except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise FailedRunError(f"hydra/launcher={name}: a worker was lost ({reason}); the same command continues") from None
+            raise FailedRunError(f"hydra/launcher={name}: a worker was lost ({_reason(error)}); the same command continues") from None
         finally:
             _remove_empty(logs)
 
@@ -71,11 +73,35 @@ def _configured(overrides: list[str], logs: Path) -> DictConfig:
 
 def _launched(config: DictConfig, work: Work, count: int) -> list[JobReturn]:
     with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3", job_name="kpflow"):
+        if "slurm" in str(config.hydra.runtime.choices["hydra/launcher"]):
+            _watch_queue()
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=lambda _config: work(), config=OmegaConf.create(config)
         )
         return list(launcher.launch([[] for _ in range(count)], initial_job_idx=0))
+
+
+def _watch_queue() -> None:
+    """Let submitit look for its jobs in Slurm's queue: it asks sacct, which without accounting never tells it that a job was cancelled."""
+    from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
+
+    class QueueWatcher(SlurmInfoWatcher):
+        def _make_command(self) -> list[str] | None:
+            waiting = self._registered - self._finished
+            return ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"] if waiting else None
+
+        def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
+            queued = (string if isinstance(string, str) else string.decode()).split()
+            return {job: {"State": "RUNNING" if job in queued else "not in the queue"} for job in self._registered}
+
+    SlurmJob.watcher = QueueWatcher(delay_s=_LOOK_SECONDS)
+
+
+def _reason(error: Exception) -> str:
+    """The first two lines of an error in one: submitit names the job in the first and says what became of it in the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    return " ".join(lines[:2]) or type(error).__name__
 
 
 def _result(job: JobReturn) -> Failures:

@@ -15,16 +15,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FL
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test lint type bench figures $(FIGURES) clean
+.PHONY: help run test test-slurm lint type bench figures $(FIGURES) clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z$$(]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
 	$(BIN)/kpflow run $(ARGS)
 
 test: $(VENV)/.installed-test ## install, then run the tests
 	$(BIN)/python -m pytest
+
+test-slurm: $(VENV)/.installed-test ## sweeps on a real Slurm, Debian's, of this machine alone (about 3 minutes; installs it, as root)
+	sh tests/slurm/install.sh
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: $(VENV)/.installed-dev ## check style
 	$(BIN)/ruff check .

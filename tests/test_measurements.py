@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_runs import small_config
 
+from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.measurements import measure
 from kpflow_cli.operators import GlobalNTK, global_ntk, mean_over
 from kpflow_cli.plan import Plan
@@ -73,6 +74,27 @@ def test_estimates_agree_with_exact_values_within_their_errors() -> None:
         squares = torch.tensor(deviations).square()
         # of 20 deviations from a t distribution of 19 or more degrees of freedom, a mean square above 3.5 comes up less than once in 10^5
         assert squares.mean() < 3.5, (key, deviations)
+
+
+def test_a_tolerance_holds_for_every_rank_and_its_errors_are_true() -> None:
+    plan = Plan(small_config("dtype=float64", "model.units=16", "analysis=initial", "threads=1", "analysis.sketch=2", "analysis.probes=16"))
+    trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+
+    def ranks(seed: int, **changes: object) -> dict[str, Estimate]:
+        analysis = replace(plan.analysis, **changes)
+        rows = measure(global_ntk(trajectory), plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
+        return {row.reduction: row.estimate for row in rows if row.quantity == "effective_rank"}
+
+    exact = ranks(0, probes=trajectory.states.numel())
+    found = [ranks(seed, tolerance=0.02, most_probes=400) for seed in range(20)]
+    assert max(estimate.relative_error for each in found for estimate in each.values()) <= 0.02
+    assert max(each["full"].relative_error for each in (ranks(seed, tolerance=None) for seed in range(3))) > 0.02
+    for reduction, value in exact.items():
+        misses = [
+            (each[reduction].value - value.value) / each[reduction].standard_error for each in found if each[reduction].standard_error
+        ]
+        # stopping when the error looks small costs a little of its truth: a mean square of 1 becomes at most a few
+        assert not misses or torch.tensor(misses).square().mean() < 4, (reduction, misses)
 
 
 def test_probes_do_not_depend_on_block_size() -> None:

@@ -73,7 +73,7 @@ def _configured(overrides: list[str], logs: Path) -> DictConfig:
 
 def _launched(config: DictConfig, work: Work, count: int) -> list[JobReturn]:
     with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3", job_name="kpflow"):
-        if "slurm" in str(config.hydra.runtime.choices["hydra/launcher"]):
+        if str(config.hydra.launcher._target_).endswith("submitit_launcher.SlurmLauncher"):
             _watch_queue()
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
         launcher = Plugins.instance().instantiate_launcher(

@@ -9,7 +9,7 @@ from oracles import DenseOracle, build_model, normal, relative_error, rotation, 
 from torch import Tensor
 
 from kpflow_cli.estimators.frame_statistics import PairStatistics
-from kpflow_cli.estimators.partial_trace import pair_products, partial_traces
+from kpflow_cli.estimators.partial_trace import PartialTraceSampler, pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.operators import DenseOperator, GlobalNTK
 
@@ -111,3 +111,21 @@ def test_pair_products_of_two_sets() -> None:
         first, second = normal(4, kept, 5), normal(3, kept, 6, seed=1)
         expected = torch.einsum("iac,jad->ijcd", first, second).square().sum((2, 3))
         assert relative_error(pair_products(first, second), expected) < 1e-13
+
+
+def test_sampler_that_grows_finds_what_one_frame_does() -> None:
+    """Added vectors are orthogonal to those there are: once they fill the space all is exact, whatever the steps."""
+    shape, kept = (2, 3, 4), (0, 1)
+    factor = DenseOperator(normal(24, 18), (18,), shape)
+    generator = seeded()
+    sampler = PartialTraceSampler(factor, random_frame(factor, 4, generator=generator), generator=generator, block_size=5)
+    gram = dense_partial_trace(factor.matrix @ factor.matrix.T, shape, kept)
+    ranks = []
+    for probes in (4, 9, 18):
+        if probes > sampler.num_probes:
+            sampler.add(probes - sampler.num_probes)
+        ranks.append(sampler.effective_rank(kept))
+    exact = float(gram.trace() ** 2 / gram.square().sum())
+    assert ranks[0].value != ranks[1].value != ranks[2].value
+    assert all(abs(rank.value - exact) < 5 * rank.standard_error for rank in ranks[:2])
+    assert_statistics(sampler.keeping(kept), gram)

@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -87,6 +88,8 @@ def execute(config_name: str, arguments: list[str], job: Job) -> int:
         hydra_config = HydraConfig.get()
         chosen = {group: str(hydra_config.runtime.choices.get(group)) for group in GROUPS}
         try:
+            if hydra_config.sweeper.get("params") and hydra_config.mode == RunMode.RUN:
+                raise UserError(f"{' '.join(hydra_config.overrides.task)}: asks for a grid of runs; `kpflow run -m` makes them")
             point = Point(checked(config), chosen)
             started = True
             job(point)

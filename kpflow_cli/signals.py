@@ -26,11 +26,17 @@ class StopSignals:
         return self._received.name if self._received else ""
 
     def pass_on(self) -> None:
-        """Do what the signal would have done without us: by default end the process, in a job of submitit requeue it. May return."""
+        """Do what the signal would have done without us: by default end the process, in a job of submitit requeue it. May return.
+
+        Raises SystemExit where that raises an error: whoever sent the signal wants an end of the process, not only of this run.
+        """
         assert self._received
         came, self._received = self._received, None
         self._restore()
-        signal.raise_signal(came)
+        try:
+            signal.raise_signal(came)
+        except Exception as error:
+            raise SystemExit(f"{came.name}: {error}") from error
         self._install()
 
     def __enter__(self) -> Self:

@@ -47,6 +47,14 @@ class Counted:
         return Batch(inputs, inputs.sum(dim=2, keepdim=True).cumsum(dim=1))
 
 
+def put_task(folder: Path) -> Path:
+    """Make the task known to commands in a folder; returns the folder."""
+    (folder / "conf" / "task").mkdir(parents=True)
+    (folder / "conf" / "task" / "counted.yaml").write_text(TASK)
+    (folder / "counted.py").write_text(Path(__file__).read_text())
+    return folder
+
+
 def steps_made(cwd: Path) -> Counter[str]:
     """How often each step of each run was begun."""
     return Counter((cwd / LOG).read_text().splitlines()) if (cwd / LOG).exists() else Counter()

@@ -94,6 +94,12 @@ def test_sweep_makes_a_folder_a_point(tmp_path: Path) -> None:
     assert len([entry for entry in (tmp_path / "points").iterdir() if (entry / "measurements.csv").exists()]) == 2
 
 
+def test_a_named_grid_wants_a_sweep(tmp_path: Path) -> None:
+    refused = kpflow("run", "+sweep=memorypro_gain", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "kpflow: +sweep=memorypro_gain: asks for a grid of runs; `kpflow run -m` makes them\n"
+
+
 def test_sweep_with_a_bad_point_starts_nothing(tmp_path: Path) -> None:
     refused = kpflow("run", "-m", *SMALL, "model.gain=0.5,-1", cwd=tmp_path)
     assert refused.returncode == 2

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from kpflow_cli.errors import FailedRunError
 from kpflow_cli.store import in_use, read_record
 from kpflow_cli.sweeps.engines import Engine
 from kpflow_cli.sweeps.points import SweepPoint, state
@@ -28,8 +29,13 @@ def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: st
             if all(in_use(point.path) for point in unsettled):
                 time.sleep(_WAIT_SECONDS)
                 continue
-            for found in engine(partial(work_off, unsettled, since), len(unsettled)):
-                failures |= found
+            try:
+                for found in engine(partial(work_off, unsettled, since), len(unsettled)):
+                    failures |= found
+            except FailedRunError:
+                # a lost worker is no loss where others did its work
+                if any(state(point.path, since) == "open" for point in unsettled):
+                    raise
     for point in points:
         if point.path not in failures and state(point.path, since) == "failed":
             failures[point.path] = read_record(point.path).get("error", "failed")

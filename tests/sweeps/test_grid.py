@@ -5,9 +5,10 @@ from __future__ import annotations
 import hydra
 import pytest
 from hydra import compose
+from hydra.errors import MissingConfigException
 from small_runs import SMALL, small_config
 
-from kpflow_cli.configuration import choices, register_help
+from kpflow_cli.configuration import choices, explained, register_help
 from kpflow_cli.errors import UserError
 from kpflow_cli.sweeps.grid import grid, value_at
 from kpflow_cli.validation import checked, identity
@@ -51,6 +52,13 @@ def test_interpolated_values_follow_the_swept_ones() -> None:
 def test_a_bad_value_of_any_point_is_refused(override: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         grid([*SMALL, override])
+
+
+def test_a_launcher_that_is_not_installed_names_its_extra() -> None:
+    for launcher, extra in (("joblib", "joblib"), ("submitit_slurm", "slurm")):
+        missing = MissingConfigException("", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic"])
+        told = f"no hydra/launcher '{launcher}'; valid: basic; `pip install 'kpflow[{extra}]'` brings it"
+        assert str(explained(missing)) == told
 
 
 @pytest.mark.parametrize("name", choices(("sweep",))["sweep"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from counted import TASK, steps_made
+from counted import put_task, steps_made
 from small_runs import KPFLOW, SMALL, kpflow
 
 STEPS = 12
@@ -23,10 +23,7 @@ OPTIONS = ["run", "-m", "--config-dir", "conf", "task=counted", "model=rnn", *OW
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with a task of one's own that counts the steps made."""
-    (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "conf" / "task" / "counted.yaml").write_text(TASK)
-    (tmp_path / "counted.py").write_text((Path(__file__).parent.parent / "counted.py").read_text())
-    return tmp_path
+    return put_task(tmp_path)
 
 
 def sweep(place: Path, *overrides: str, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -40,8 +40,11 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     figure, panels = mosaic(layout, (FULL_WIDTH, 1.5 * len(cases) + 0.6), (1,) * len(cases))
     for row, case in enumerate(cases):
         for column, (name, setting, logarithmic, title) in enumerate(_COLUMNS):
-            panel = panels[f"{column}_{case}"]
-            draw_plane(panel, data, name, case + SETTINGS[setting], logarithmic=logarithmic)
+            panel, series = panels[f"{column}_{case}"], case + SETTINGS[setting]
+            if not len(pick(data, series=series)):
+                panel.set_visible(False)
+                continue
+            draw_plane(panel, data, name, series, logarithmic=logarithmic)
             letter(panel, "abcdefghijklmno"[len(_COLUMNS) * row + column])
             if row == 0:
                 panel.set_title(title, fontsize=7)

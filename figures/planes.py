@@ -93,44 +93,43 @@ def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]
 
 def spearman(first: pd.Series, second: pd.Series) -> float:
     """Rank correlation, in [-1, 1]; NaN where one of the two is constant."""
-    return float(first.rank().corr(second.rank()))
+    return float(_rank_correlations(first.to_numpy()[:, None], second.to_numpy())[0])
 
 
-def _growths(plane: pd.DataFrame) -> pd.Series:
-    """Rank correlation of the logarithms (input rank, gain) with input rank, gain by gain."""
-    ranks = pd.Series(plane.index)
-    return pd.Series([spearman(plane[gain].reset_index(drop=True), ranks) for gain in plane])
+def _rank_correlations(columns: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Rank correlation of each column ``(n, k)`` with ``(n,)``: ``(k,)``."""
+    ranks, other_ranks = pd.DataFrame(columns).rank().to_numpy(), pd.Series(other).rank().to_numpy()
+    centred, other_centred = ranks - ranks.mean(axis=0), other_ranks - other_ranks.mean()
+    with np.errstate(invalid="ignore"):
+        return other_centred @ centred / np.sqrt((centred**2).sum(axis=0) * (other_centred**2).sum())
 
 
-def _typical_growth(plane: pd.DataFrame) -> float:
-    return float(_growths(plane).median())
+def _typical_growth(plane: np.ndarray) -> float:
+    return float(np.median(_rank_correlations(plane, np.arange(len(plane)))))
 
 
-def _least_growth(plane: pd.DataFrame) -> float:
-    return float(_growths(plane).min())
+def _least_growth(plane: np.ndarray) -> float:
+    return float(_rank_correlations(plane, np.arange(len(plane))).min())
 
 
 _GROWTH = {_typical_growth: 0.8, _least_growth: 0.0}
 
 
-def _share_explained(plane: pd.DataFrame, axis: int) -> float:
+def _share_explained(plane: np.ndarray, axis: int) -> float:
     """Of the variance of a plane (input rank, gain), that of its means along the other axis: axis 0 is input rank, 1 gain."""
-    values = plane.to_numpy()
-    total = values.var()
-    return float(values.mean(axis=1 - axis).var() / total) if total > 0 else float("nan")
+    total = plane.var()
+    return float(plane.mean(axis=1 - axis).var() / total) if total > 0 else float("nan")
 
 
-def _with_error(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> tuple[float, float]:
-    """A statistic of the mean over seeds of log values, and its standard error from the errors of the estimates; NaN if one is missing."""
+def _with_error(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
+    """A statistic of the plane (input rank, gain) of mean log values over seeds, and its standard error from the errors of the estimates;
+    NaN if a value is missing."""
     if rows["value"].isna().any():
         return math.nan, math.nan
-    logs = rows.assign(value=np.log(rows["value"]))
-    relative = (rows["stderr"] / rows["value"]).to_numpy()
-    generator = np.random.default_rng(0)
-    noise = generator.standard_normal((_RESAMPLINGS, len(rows)))
-    drawn_values = [statistic(_plane(logs.assign(value=logs["value"] + relative * each))) for each in noise]
-    return statistic(_plane(logs)), float(np.std(drawn_values))
-
-
-def _plane(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.pivot_table(index="y", columns="x", values="value")
+    planes = rows.assign(log=np.log(rows["value"]), error=rows["stderr"] / rows["value"])
+    by_seed = planes.pivot_table(index=["line", "y"], columns="x", values=["log", "error"])
+    shape = (rows["line"].nunique(), rows["y"].nunique(), rows["x"].nunique())
+    logs, errors = (by_seed[name].to_numpy().reshape(shape) for name in ("log", "error"))
+    noise = np.random.default_rng(0).standard_normal((_RESAMPLINGS, *shape))
+    resampled = [statistic((logs + errors * each).mean(axis=0)) for each in noise]
+    return statistic(logs.mean(axis=0)), float(np.std(resampled))

@@ -15,6 +15,9 @@ from kpflow_cli.claims import Claim, table
 from kpflow_cli.figure_runs import FigureRun, gathered, make_missing
 from kpflow_cli.store import Drawing, csv_bytes, write_whole
 
+# runs named one by one in what a figure leaves; of more, only the record that names them
+_LISTED = 50
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -37,7 +40,7 @@ def build(figure: Figure, runs: list[FigureRun], profile: str, output_dir: Path,
 
     Raises FailedRunError if a run fails.
     """
-    make_missing(runs, figure.name, runs_dir)
+    record = make_missing(runs, figure.name, runs_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     drawn = csv_bytes(figure.data(gathered(runs)))
     write_whole(output_dir / f"{figure.name}.csv", drawn)
@@ -45,14 +48,15 @@ def build(figure: Figure, runs: list[FigureRun], profile: str, output_dir: Path,
     data = pd.read_csv(io.BytesIO(drawn), keep_default_na=False, na_values=[""])
     claims = figure.claims(data)
     write_whole(output_dir / f"{figure.name}_claims.csv", csv_bytes(pd.DataFrame([claim.row() for claim in claims])))
-    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs {' '.join(dict.fromkeys(run.path.name for run in runs))}"
+    hashes = " ".join(dict.fromkeys(run.path.name for run in runs)) if len(runs) <= _LISTED else f"of sweep {record.stem}"
+    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs {hashes}"
     drawing = figure.draw(data)
     for suffix, metadata in (("pdf", {"Creator": made_by, "CreationDate": None}), ("png", {"Software": made_by})):
         buffer = io.BytesIO()
         drawing.savefig(buffer, format=suffix, metadata=metadata)
         write_whole(output_dir / f"{figure.name}.{suffix}", buffer.getvalue())
-    listed = [{"run": run.name, "seed": run.seed, "folder": str(run.path)} for run in runs]
-    record = {"figure": figure.name, "profile": profile, "runs": listed, **provenance.made_by()}
-    write_whole(output_dir / f"{figure.name}.json", (json.dumps(record, indent=2) + "\n").encode())
+    listed = [{"run": run.name, "seed": run.seed, "folder": str(run.path)} for run in runs] if len(runs) <= _LISTED else len(runs)
+    origin = {"figure": figure.name, "profile": profile, "sweep": str(record), "runs": listed, **provenance.made_by()}
+    write_whole(output_dir / f"{figure.name}.json", (json.dumps(origin, indent=2) + "\n").encode())
     print(f"{figure.name}, profile {profile}\n{table(claims)}")
     print(output_dir / f"{figure.name}.pdf", flush=True)

@@ -16,7 +16,7 @@ from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.grid import grid, value_at
 from kpflow_cli.sweeps.points import SweepPoint
-from kpflow_cli.sweeps.record import write_sweep
+from kpflow_cli.sweeps.record import sweep_path, write_sweep
 from kpflow_cli.sweeps.settling import listed, settle
 from kpflow_cli.validation import identity
 
@@ -81,18 +81,20 @@ def cost(runs: Sequence[FigureRun]) -> str:
     return f"{len(missing)} runs to make, {workers} at a time: about {in_words(seconds)} on this machine"
 
 
-def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> None:
-    """Make or continue every run that is not complete, as many at a time as there are cores for.
+def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
+    """Make or continue every run that is not complete, as many at a time as there are cores for; returns the record of them all.
 
     Raises FailedRunError that names the runs that failed, after all have been tried.
     """
     missing = _missing(runs)
+    points = list({run.path: run for run in runs}.values())
+    since = write_sweep(points, runs_dir, [label])
     if not missing:
-        return
-    since = write_sweep(list({run.path: run for run in runs}.values()), runs_dir, [label])
+        return sweep_path(points, runs_dir)
     failures = settle(missing, local_processes(_threads(missing)), since, label)
     if failures:
         raise FailedRunError(f"{label}: {len(failures)} of {len(missing)} runs failed: {listed(failures, missing)}")
+    return sweep_path(points, runs_dir)
 
 
 def _missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:

@@ -99,10 +99,14 @@ def test_a_sweep_with_a_cancelled_job_is_completed_by_the_same_command(place: Pa
     first, _ = jobs()
     subprocess.run(["scancel", first], check=True, timeout=60)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    last = errors.splitlines()[-1]
-    assert last.startswith(f"kpflow: hydra/launcher=submitit_slurm: a worker was lost (Job {first} ")
-    assert last.endswith("the same command continues")
+    if process.returncode == 0:
+        # the other job came by the point that was left, and finished it
+        assert {record["status"] for record in records(place).values()} == {"complete"}
+    else:
+        assert process.returncode == 1
+        last = errors.splitlines()[-1]
+        assert last.startswith(f"kpflow: hydra/launcher=submitit_slurm: a worker was lost (Job {first} ")
+        assert last.endswith("the same command continues")
 
     # beside the other job, where that is still at work
     process = start(on_slurm)

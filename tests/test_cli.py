@@ -206,7 +206,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("kpflow ", ["run", "verify", "figure", "claims", "bench", "list"]),
+        ("kpflow ", ["run", "verify", "figure", "claims", "table", "bench", "list"]),
         ("kpflow ve", ["verify"]),
         ("kpflow run task=m", ["task=memorypro"]),
         ("kpflow run model=v", ["model=vanilla_rnn"]),

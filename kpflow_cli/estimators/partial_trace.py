@@ -18,6 +18,9 @@ from kpflow_cli.estimators.probes import Frame, grow, probe_block_size
 from kpflow_cli.estimators.totals import pair_total, vector_total
 from kpflow_cli.operators.base import LinearOperator
 
+# of the rows of Gram matrices that are formed at a time
+_GRAM_BYTES = 2**25
+
 
 def partial_traces(
     factor: LinearOperator, frame: Frame, kept_axes: tuple[tuple[int, ...], ...], *, block_size: int | None = None
@@ -136,14 +139,29 @@ def _matrices(images: Tensor, kept: tuple[int, ...]) -> Tensor:
 
 
 def pair_products(first: Tensor, second: Tensor) -> Tensor:
-    """||Y_i^T Z_j||_F^2 = <Y_i Y_i^T, Z_j Z_j^T> for matrices ``(k, a, c)`` and ``(k', a, c')``, by the smaller of the two forms."""
-    count, kept, reduced = first.shape
-    if kept <= reduced:
-        grams, others = ((each @ each.mT).flatten(1) for each in (first, second))
-        return grams @ others.T
-    products = torch.empty(count, len(second), dtype=first.dtype, device=first.device)
+    """||Y_i^T Z_j||_F^2 = <Y_i Y_i^T, Z_j Z_j^T> for matrices ``(k, a, c)`` and ``(k', a, c')``, by the form of fewer operations."""
+    (count, kept, reduced), (others, _, others_reduced) = first.shape, second.shape
     symmetric = first is second
-    for index in range(count):
+    by_pairs = count * others * kept * reduced * others_reduced / (2 if symmetric else 1)
+    by_grams = kept**2 * (count * reduced + (0 if symmetric else others * others_reduced) + count * others)
+    return _products_of_grams(first, second) if by_grams <= by_pairs else _products_of_pairs(first, second)
+
+
+def _products_of_grams(first: Tensor, second: Tensor) -> Tensor:
+    """From Y_i Y_i^T and Z_j Z_j^T, some of their rows at a time: all of them may be more numbers than the matrices themselves."""
+    products = first.new_zeros(len(first), len(second))
+    rows = max(1, _GRAM_BYTES // (first[:, :1, :1].nbytes * first.shape[1]))
+    for start in range(0, first.shape[1], rows):
+        part = slice(start, start + rows)
+        grams = (first[:, part] @ first.mT).flatten(1)
+        products.addmm_(grams, (grams if first is second else (second[:, part] @ second.mT).flatten(1)).T)
+    return products
+
+
+def _products_of_pairs(first: Tensor, second: Tensor) -> Tensor:
+    products = first.new_empty(len(first), len(second))
+    symmetric = first is second
+    for index in range(len(first)):
         start = index if symmetric else 0
         squares = (second[start:].mT @ first[index]).square().sum((1, 2))
         products[index, start:] = squares

@@ -17,7 +17,7 @@ from kpflow_cli.estimators.partial_trace import PartialTraceSampler
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs, leading_singular_triplets
 from kpflow_cli.estimators.statistics import Sampler, rayleigh_quotient, until
-from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, KroneckerCore, LinearOperator, ModuleNTK, mean_over
+from kpflow_cli.operators import STATE_AXES, GlobalNTK, GramOperator, LinearOperator, ModuleNTK, mean_over
 
 NTK = GlobalNTK | ModuleNTK
 
@@ -102,16 +102,17 @@ def measure(ntk: NTK, target_directions: Tensor, analysis: Analysis, generator: 
     return Measured(tuple(rows), tuple(spectra))
 
 
-def _core(ntk: NTK, analysis: Analysis, _generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
-    """V and the core V V^T (x) I_n, exact."""
-    core = ntk.core
-    assert isinstance(core, KroneckerCore)
-    units = ntk.in_shape[2]
-    singular = core.singular_values()
+def _core(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
+    """The core; V, exact; of each site's own variables the effective rank."""
+    rows, _ = _semidefinite("core", ntk.core, analysis, generator)
+    singular = ntk.core.singular_values()
     squares = singular.square()
-    rows = [_exact("core", "trace", units * squares.sum()), *_exact_norms("core", squares.repeat_interleave(units))]
     # V is rectangular: it has no trace, and its effective rank is that of V V^T
     rows += _exact_norms("v", singular, weights=squares)
+    for site, variables in ntk.core.variables_by_site.items():
+        flat = variables.flatten(0, -2).double()
+        gram = flat.T @ flat if flat.shape[0] > flat.shape[1] else flat @ flat.T
+        rows.append(_exact(f"v_{site}", "effective_rank", gram.trace().square() / gram.square().sum()))
     return rows, _spectrum("v", singular, squares, analysis.eigenvalues)
 
 
@@ -135,18 +136,23 @@ def _spectrum(operator: str, values: Tensor, shares: Tensor, count: int, total: 
 
 
 def _parameter_operator(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tuple[list[Measurement], Spectrum]:
-    """K: exact where its spectrum is known in closed form, else estimated as NTK_S is."""
-    operator = ntk.parameter_operator
+    return _semidefinite("k", ntk.parameter_operator, analysis, generator)
+
+
+def _semidefinite(
+    name: str, operator: LinearOperator, analysis: Analysis, generator: torch.Generator
+) -> tuple[list[Measurement], Spectrum]:
+    """K or the core: exact where its spectrum is known in closed form, else estimated as NTK_S is."""
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
-        rows = [_exact("k", "trace", eigenvalues.sum()), *_exact_norms("k", eigenvalues)]
-        return rows, _spectrum("k", eigenvalues, eigenvalues, analysis.eigenvalues)
+        rows = [_exact(name, "trace", eigenvalues.sum()), *_exact_norms(name, eigenvalues)]
+        return rows, _spectrum(name, eigenvalues, eigenvalues, analysis.eigenvalues)
     pairs = _leading(operator, analysis, generator)
     sampler = Sampler(operator, generator=generator, sketch=pairs.vectors, block_size=analysis.block_size)
     sampler.add(analysis.probes)
     found = sampler.statistics()
-    rows = [*_statistics("k", "full", found), _largest("k", pairs.values, pairs.residuals, analysis.krylov_block)]
-    return rows, _spectrum("k", pairs.values, pairs.values, analysis.eigenvalues, found.trace().value)
+    rows = [*_statistics(name, "full", found), _largest(name, pairs.values, pairs.residuals, analysis.krylov_block)]
+    return rows, _spectrum(name, pairs.values, pairs.values, analysis.eigenvalues, found.trace().value)
 
 
 def _leading(operator: LinearOperator, analysis: Analysis, generator: torch.Generator) -> LeadingEigenpairs:

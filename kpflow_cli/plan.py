@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.measurements import Analysis
-from kpflow_cli.models.sites import Model, RecurrentModel
-from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.models.sites import Linearization, Model
+from kpflow_cli.models.tracing import ModuleTrajectory, SiteState
 from kpflow_cli.operators import ModuleNTK
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.records import RECORDS
@@ -38,6 +38,7 @@ class Plan:
         if isinstance(self.task, TeacherTask):
             self.task.prepare(self.model, partial(self._network, "teacher"), self.randomness.generator("task"))
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
+        self._state = None if config.analysis.state == "own" else SiteState(config.analysis.state)
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         self._refuse_unmeasurable()
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
@@ -59,18 +60,21 @@ class Plan:
 
     def _refuse_unmeasurable(self) -> None:
         """Find out before any work whether a network has weight sites, and a core on its state, and can be recorded as asked."""
+        trajectory = self.trajectory()
         for name in self.analysis.records:
-            if RECORDS[name].recurrent_only and not isinstance(self.model, RecurrentModel):
-                able = ", ".join(each for each, record in RECORDS.items() if not record.recurrent_only)
-                raise UserError(f"analysis.records={name}: only of a recurrent model that says what its sites are; of others: {able}")
-        trajectory = self.model.linearize(self.evaluation.batch.inputs)
+            if not RECORDS[name].possible(self.model, trajectory):
+                able = ", ".join(each for each, record in RECORDS.items() if record.possible(self.model, trajectory))
+                raise UserError(f"analysis.records={name}: only of {RECORDS[name].subjects}; of this one: {able}")
         if isinstance(trajectory, ModuleTrajectory):
             _ = ModuleNTK(trajectory).core
 
-    @property
-    def target_directions(self) -> Tensor:
-        """The target modes carried back from the outputs to the state of the model as it is now, ``(k, B, T, n)``."""
-        return self.evaluation.target_directions(self.model)
+    def trajectory(self) -> Linearization | ModuleTrajectory:
+        """The model as it is now on the evaluation trials, with the state that the analysis chooses."""
+        return self.model.trajectory(self.evaluation.batch.inputs, self._state)
+
+    def target_directions(self, trajectory: Linearization | ModuleTrajectory) -> Tensor:
+        """The target modes carried back from the outputs to the state of the ``trajectory``, ``(k, B, T, n)``."""
+        return self.evaluation.target_directions(self.model, trajectory)
 
 
 def _let_own_modules_be_found() -> None:

@@ -185,11 +185,11 @@ class _Session:
     def _measure(self, step: int) -> measurements.Measured:
         """Measure everything at one step and add the rows to the tables."""
         plan = self._plan
-        trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+        trajectory = plan.trajectory()
         ntk = global_ntk(trajectory)
         generator = plan.randomness.generator("probes", step)
         try:
-            measured = measurements.measure(ntk, plan.target_directions, plan.analysis, generator)
+            measured = measurements.measure(ntk, plan.target_directions(trajectory), plan.analysis, generator)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise self._overflow(step) from None
         if measured.overflows():

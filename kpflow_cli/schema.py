@@ -44,8 +44,19 @@ class StudentTeacherTask:
 
 
 @dataclass
+class AttentionTask:
+    """``task=attention``."""
+
+    _target_: str = key("class of the task")
+    input_dim: int = key("input channels", at_least=1)
+    time_steps: int = key("time steps of a trial", at_least=1)
+    evaluation_trials: int = key("evaluation trials, fixed", at_least=1)
+    standardize: bool = key("shift and scale targets to mean 0 and variance 1 over the evaluation trials")
+
+
+@dataclass
 class Model:
-    """What all models have in common."""
+    """What recurrent and custom models have in common."""
 
     _target_: str = key("class of the model")
     units: int = key("hidden units n", at_least=1)
@@ -80,6 +91,25 @@ class TorchModel(RecurrentModel):
 
 
 @dataclass
+class AttentionModel:
+    """``model=attention``."""
+
+    _target_: str = key("class of the model")
+    width: int = key("units of the attention layer, a multiple of model.heads", at_least=1)
+    heads: int = key("attention heads", at_least=1)
+    mlp_width: int = key("units of the MLP's hidden layers", at_least=1)
+    mlp_layers: int = key("affine maps of the MLP, the last of which gives the outputs", at_least=1)
+    bias: bool = key("whether the maps have biases")
+    causal: bool = key("whether a time step attends to none after it")
+    positions: int = key("learned positional embeddings, one a time step; 0 for none", at_least=0)
+    fourier_features: int = key(
+        "lift each input x to so many of sin(2 pi x), cos(2 pi x), sin(4 pi x), cos(4 pi x), sin(8 pi x), ...; 0 for x itself",
+        at_least=0,
+    )
+    initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
+
+
+@dataclass
 class ContinuousTimeRNNModel(RecurrentModel):
     """``model=rnn``."""
 
@@ -108,7 +138,20 @@ class Analysis:
     )
     records: list[str] = key(  # noqa: RUF009
         "what is written down at the first, middle and last checkpoint, for figures",
-        choices=("outputs", "temporal_modes", "temporal_spectra", "error_propagation", "core_matrices", "reductions", "zero_input"),
+        choices=(
+            "outputs",
+            "temporal_modes",
+            "temporal_spectra",
+            "error_propagation",
+            "core_matrices",
+            "reductions",
+            "zero_input",
+            "attention_map",
+        ),
+    )
+    state: str = key(
+        "what NTK_S acts on: the model's own state (of model=attention all site outputs), or all weight sites' outputs or inputs",
+        choices=("own", "site_outputs", "site_inputs"),
     )
     checkpoints: int = key("measured checkpoints: the first step, the last, and between them ever sparser", at_least=2)
     probes: int = key("random probe vectors behind each full estimate; N = B T n of them make it exact", at_least=2)
@@ -183,6 +226,8 @@ class FigureSpec:
 SCHEMAS: dict[str, type] = {
     "kpflow_cli.tasks.memory_pro.MemoryPro": MemoryProTask,
     "kpflow_cli.tasks.student_teacher.StudentTeacher": StudentTeacherTask,
+    "kpflow_cli.tasks.attention.Attention": AttentionTask,
+    "kpflow_cli.models.attention.SelfAttention": AttentionModel,
     "kpflow_cli.models.gru.GRU": TorchModel,
     "kpflow_cli.models.rnn.ContinuousTimeRNN": ContinuousTimeRNNModel,
     "kpflow_cli.models.rnn.VanillaRNN": TorchModel,
@@ -194,8 +239,9 @@ RUNTIME_KEYS = ("save_interval", "run_dir", "workers")
 
 def documented_keys() -> Iterator[tuple[str, str]]:
     """Each key with its meaning and valid values, in the order of the help page."""
-    tasks = {declared.name: declared for schema in (MemoryProTask, StudentTeacherTask) for declared in fields(schema)}
-    models = {declared.name: declared for schema in (TorchModel, ContinuousTimeRNNModel, CustomModel) for declared in fields(schema)}
+    tasks = {declared.name: declared for schema in (MemoryProTask, StudentTeacherTask, AttentionTask) for declared in fields(schema)}
+    schemas = (TorchModel, ContinuousTimeRNNModel, AttentionModel, CustomModel)
+    models = {declared.name: declared for schema in schemas for declared in fields(schema)}
     groups = (("", fields(Run)), ("task.", tasks.values()), ("model.", models.values()))
     for prefix, declarations in (*groups, ("training.", fields(Training)), ("analysis.", fields(Analysis))):
         for declared in declarations:

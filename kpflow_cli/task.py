@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+# of the target's power, per trial: below this much error counts as solved
+_SOLVED = 0.1
 # singular values closer than this, relative to the largest, count as one degenerate group
 _DEGENERATE = 1e-6
 
@@ -56,6 +58,12 @@ class TeacherTask(Protocol):
 
         ``draw_teacher`` makes a network of the student's configuration with weights of its own; keywords change keys of the model.
         """
+
+
+def share_solved(outputs: Tensor, targets: Tensor) -> float:
+    """Share of trials, in [0, 1], whose squared error is below a tenth of the target's power; both ``(B, T, n_out)``."""
+    errors = (outputs - targets).square().sum(dim=(1, 2))
+    return float((errors < _SOLVED * targets.square().sum(dim=(1, 2))).double().mean())
 
 
 @dataclass(frozen=True)

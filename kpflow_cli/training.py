@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.models.sites import Model
+from kpflow_cli.models.sites import Linearization, Model
+from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
@@ -48,11 +49,15 @@ class Evaluation:
         with _evaluating(model):
             return model(self.batch.inputs)[0]
 
-    def target_directions(self, model: Model) -> Tensor:
+    def target_directions(self, model: Model, trajectory: Linearization | ModuleTrajectory) -> Tensor:
         """q_i, the target modes u_i w_i^T carried back from the outputs to the state by the adjoint of d outputs / d state: unit vectors
         ``(k, B, T, n)``. For a linear readout q_i = u_i (x) (W_out^T w_i). Modes that the readout does not see at all are left out."""
         with torch.enable_grad(), _evaluating(model):
-            outputs, states = model(self.batch.inputs)
+            if isinstance(trajectory, ModuleTrajectory) and trajectory.of_sites:
+                states = trajectory.state.clone().requires_grad_()
+                outputs = trajectory.output_of(states)[0]
+            else:
+                outputs, states = model(self.batch.inputs)
             modes = self.modes.in_outputs().to(outputs.device, outputs.dtype)
             carried = [
                 torch.autograd.grad(outputs, states, mode, retain_graph=True, allow_unused=True, materialize_grads=True)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.measurements import measure
+from kpflow_cli.models.attention import SelfAttention
 from kpflow_cli.models.sites import Linearization, Model, RecurrentModel, previous_states
 from kpflow_cli.models.tracing import ModuleTrajectory, trace
-from kpflow_cli.operators import GlobalNTK, KroneckerCore, ModuleNTK, Propagator, global_ntk
+from kpflow_cli.operators import GlobalNTK, ModuleNTK, Propagator, global_ntk
 from kpflow_cli.operators.dense import (
     dense_global_ntk,
     dense_gram,
@@ -54,7 +55,8 @@ def verify(config: DictConfig) -> None:
     torch.set_num_threads(config.threads)
     plan = Plan(config)
     inputs = plan.evaluation.batch.inputs
-    size = plan.model(inputs)[1].numel()
+    trajectory = plan.trajectory()
+    size = (trajectory.states if isinstance(trajectory, Linearization) else trajectory.state).numel()
     if size > _LARGEST:
         raise UserError(f"B T n = {size}: too large to form NTK_S densely; verify takes at most {_LARGEST}")
     if plan.dtype != torch.float64:
@@ -74,9 +76,9 @@ def verify(config: DictConfig) -> None:
 def comparisons(plan: Plan) -> Iterator[Comparison]:
     """Everything there is to compare."""
     inputs = plan.evaluation.batch.inputs
-    trajectory = plan.model.linearize(inputs)
+    trajectory = plan.trajectory()
     ntk = global_ntk(trajectory)
-    exact = _dense_operators(plan.model, inputs, trajectory)
+    exact = _dense_operators(plan, trajectory)
     propagator, parameter_operator = ntk.propagator, ntk.parameter_operator
     yield Comparison("P", exact["p"], propagator.dense())
     yield Comparison("P^*", exact["p"].T, propagator.adjoint.dense())
@@ -89,22 +91,26 @@ def comparisons(plan: Plan) -> Iterator[Comparison]:
     yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint).dense())
     if isinstance(trajectory, ModuleTrajectory):
         yield _on_all_site_outputs(plan.model, inputs)
-    yield from _measured_comparisons(plan, ntk, exact)
+    yield from _measured_comparisons(plan, ntk, exact, plan.target_directions(trajectory))
 
 
 def _on_all_site_outputs(model: Model, inputs: Tensor) -> Comparison:
     """NTK_S where the state is every site's output, against the outputs differentiated with respect to the parameters themselves."""
     trajectory = trace(model, inputs)
+    return Comparison("NTK_S of all site outputs", dense_gram(model, _state(trajectory)), ModuleNTK(trajectory).dense())
+
+
+def _state(trajectory: ModuleTrajectory) -> Tensor:
+    """The state again, as a function of the parameters."""
     with torch.enable_grad():
-        outputs = trajectory.perturbed_state([inputs.new_zeros(call.shape) for call in trajectory.calls])
-    return Comparison("NTK_S of all site outputs", dense_gram(model, outputs), ModuleNTK(trajectory).dense())
+        return trajectory.perturbed_state([trajectory.state.new_zeros(call.shape) for call in trajectory.calls])
 
 
-def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor]) -> Iterator[Comparison]:
+def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor], directions: Tensor) -> Iterator[Comparison]:
     """The rows of measurements.csv and spectra.csv, with as many probes as there are dimensions."""
     size = max(ntk.in_size, ntk.propagator.in_size)
     everything = replace(plan.analysis, probes=size, krylov_block=size, propagator_krylov_block=size)
-    inputs, directions = plan.evaluation.batch.inputs, plan.target_directions
+    inputs = plan.evaluation.batch.inputs
     measured = measure(ntk, directions, everything, torch.Generator().manual_seed(plan.config.seed))
     for spectrum in measured.spectra:
         values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
@@ -123,43 +129,74 @@ def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[st
         )
 
 
-def _dense_operators(model: Model, inputs: Tensor, trajectory: Linearization | ModuleTrajectory) -> dict[str, Tensor]:
-    if isinstance(model, RecurrentModel):
+def _dense_operators(plan: Plan, trajectory: Linearization | ModuleTrajectory) -> dict[str, Tensor]:
+    """P, K, NTK_S, V and the core, and V of each site alone as ``v_<site>``."""
+    model, inputs = plan.model, plan.evaluation.batch.inputs
+    own = plan.config.analysis.state == "own"
+    if isinstance(trajectory, Linearization):
+        assert isinstance(model, RecurrentModel)
         inverse = dense_inverse_propagator(model, inputs)
-        factors = {"p": torch.linalg.inv(inverse), "p_inverse": inverse, "k": dense_parameter_operator(model, inputs)}
-        variables = _site_variables(model, inputs)
+        found = {"p": torch.linalg.inv(inverse), "p_inverse": inverse, "k": dense_parameter_operator(model, inputs)}
     else:
-        assert isinstance(trajectory, ModuleTrajectory)
-        factors = {"p": dense_site_propagator(trajectory), "k": dense_site_parameter_operator(trajectory)}
-        core = ModuleNTK(trajectory).core
-        assert isinstance(core, KroneckerCore)
-        variables = core.site_variables
-    ntk = dense_global_ntk(model, inputs)
-    identity = torch.eye(len(ntk) // len(variables), dtype=variables.dtype, device=variables.device)
-    return {**factors, "ntk": ntk, "v": variables, "core": torch.kron(variables @ variables.T, identity)}
+        found = {"p": dense_site_propagator(trajectory), "k": dense_site_parameter_operator(trajectory)}
+    if own or isinstance(trajectory, Linearization):
+        found["ntk"] = dense_global_ntk(model, inputs)
+    else:
+        found["ntk"] = dense_gram(model, _state(trajectory))
+    core = global_ntk(trajectory).core
+    variables = _variables_by_site(model, inputs) if own else {}
+    # of other networks the core's own; how it comes by them is for the tests
+    variables = variables or {site: each.flatten(0, -2) for site, each in core.variables_by_site.items()}
+    found["v"] = torch.cat(list(variables.values()), dim=-1)
+    if isinstance(model, SelfAttention) and own:
+        found["core"] = _direct_sum(model, variables)
+    elif isinstance(trajectory, ModuleTrajectory) and trajectory.site_places is not None:
+        found["core"] = core.dense()
+    else:
+        units = len(found["ntk"]) // len(found["v"])
+        found["core"] = torch.kron(found["v"] @ found["v"].T, torch.eye(units, dtype=plan.dtype, device=plan.device))
+    return {**found, **{f"v_{site}": each for site, each in variables.items()}}
+
+
+def _direct_sum(model: SelfAttention, variables: dict[str, Tensor]) -> Tensor:
+    """sum_s V_s V_s^T (x) E_s of all layers, E_s the identity on the units that are the site's outputs, zero on all others."""
+    sizes = [model.get_parameter(f"{site}.weight").shape[1 if site == "positions" else 0] for site in variables]
+    owner = torch.repeat_interleave(torch.tensor(sizes))
+    return torch.stack([torch.kron(each @ each.T, (owner == index).to(each).diag()) for index, each in enumerate(variables.values())]).sum(
+        0
+    )
 
 
 @torch.no_grad()
-def _site_variables(model: RecurrentModel, inputs: Tensor) -> Tensor:
-    """V ``(BT, d)`` as the network's own layers see it: what goes into each linear layer that trains, step by step; of torch's recurrent
-    layers h_{t-1} and x_t, each if its weight trains."""
-    recorded: dict[nn.Module, list[Tensor]] = {}
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.readout]
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, given: recorded.setdefault(layer, []).append(given[0]))
-        for layer in layers
-        if layer.weight.requires_grad
-    ]
+def _variables_by_site(model: Model, inputs: Tensor) -> dict[str, Tensor]:
+    """v_s ``(BT, d)`` as the layers of a network of ours see it: what goes into each linear layer that trains, step by step; of torch's
+    recurrent layers h_{t-1} and x_t, each if its weight trains. Nothing of any other network."""
+    if not isinstance(model, RecurrentModel | SelfAttention):
+        return {}
+    recorded: dict[str, list[Tensor]] = {}
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Embedding) and name != "readout"}
+    hooks = [layer.register_forward_hook(_recorder(recorded, name)) for name, layer in layers.items() if layer.weight.requires_grad]
     states = model(inputs)[1]
     for hook in hooks:
         hook.remove()
     if not layers:
-        variables_of = {model.recurrent_weight: previous_states(states), model.input_weight: inputs}
-        trained = [variable for name, variable in variables_of.items() if model.get_parameter(name).requires_grad]
-        return torch.cat(trained, dim=-1).flatten(0, 1)
+        assert isinstance(model, RecurrentModel)
+        parameters = {"recurrent": model.recurrent_weight, "input": model.input_weight}
+        variables = {"recurrent": previous_states(states), "input": inputs}
+        return {name: variables[name].flatten(0, 1) for name, weight in parameters.items() if model.get_parameter(weight).requires_grad}
     # a layer called once takes all times at once, one called at each time takes (B, d)
-    variables = [calls[0] if len(calls) == 1 and calls[0].ndim == 3 else torch.stack(calls, dim=1) for calls in recorded.values()]
-    return torch.cat(variables, dim=-1).flatten(0, 1)
+    whole = {name: calls[0] if len(calls) == 1 and calls[0].ndim == 3 else torch.stack(calls, dim=1) for name, calls in recorded.items()}
+    return {name: each.flatten(0, 1) for name, each in whole.items()}
+
+
+def _recorder(recorded: dict[str, list[Tensor]], name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+    def record(layer: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+        variables = given[0]
+        if isinstance(layer, nn.Embedding):
+            variables = nn.functional.one_hot(variables, layer.num_embeddings).to(output.dtype)
+        recorded.setdefault(name, []).append(variables)
+
+    return record
 
 
 def _dense_spectrum(matrix: Tensor, operator: str) -> Tensor:
@@ -179,6 +216,9 @@ def _dense_statistics(
         yield (operator, "frobenius_norm", "full"), matrix.norm()
         yield (operator, "trace", "full"), matrix.diagonal().sum()
         yield (operator, "effective_rank", "full"), squared.trace() ** 2 / squared.norm() ** 2
+    for operator in exact.keys() - {"ntk", "k", "p", "p_inverse", "core", "v"}:
+        gram = exact[operator] @ exact[operator].T
+        yield (operator, "effective_rank", "full"), gram.trace() ** 2 / gram.norm() ** 2
     ntk, core = exact["ntk"], exact["core"]
     norms = ntk.norm() * core.norm()
     yield ("ntk", "alignment", "full"), (ntk * core).sum() / norms

@@ -11,10 +11,7 @@ from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.sites import RecurrentModel
-from kpflow_cli.task import Batch
-
-# of the target's power, per trial: below this much error counts as solved
-_SOLVED = 0.1
+from kpflow_cli.task import Batch, share_solved
 
 
 @dataclass
@@ -97,8 +94,7 @@ class StudentTeacher:
 
     def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
         """Share of trials whose squared error is below a tenth of the target's power."""
-        errors = (outputs - targets).square().sum(dim=(1, 2))
-        return float((errors < _SOLVED * targets.square().sum(dim=(1, 2))).double().mean())
+        return share_solved(outputs, targets)
 
 
 def _drop_biases(model: nn.Module) -> None:

@@ -22,17 +22,19 @@ NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
 
 
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
-    # what makes a task small is its own, and known to verify
-    return small_config(f"{group}={choice}", *NEEDED.get(choice, ()), *overrides, config_name="verify" if group == "task" else "config")
+    # what makes a task or a model small is its own, and known to verify
+    small = group in ("task", "model")
+    return small_config(f"{group}={choice}", *NEEDED.get(choice, ()), *overrides, config_name="verify" if small else "config")
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
 def test_every_choice_builds(group: str, choice: str) -> None:
-    config = config_of(group, choice, "model.units=8")
+    config = config_of(group, choice)
     plan = Plan(config)
     outputs, states = plan.model(plan.evaluation.batch.inputs)
     assert outputs.shape == plan.evaluation.batch.targets.shape
-    assert states.shape[-1] == 8
+    if "units" in config.model:
+        assert states.shape[-1] == config.model.units
     assert plan.trainer().optimizer.param_groups[0]["lr"] == config.training.learning_rate
 
 

@@ -72,6 +72,7 @@ ALLOWED = {
     "kpflow_cli.verification": (
         "kpflow_cli.errors",
         "kpflow_cli.measurements",
+        "kpflow_cli.models.attention",
         "kpflow_cli.models.sites",
         "kpflow_cli.models.tracing",
         "kpflow_cli.operators",
@@ -116,6 +117,7 @@ ALLOWED = {
     "kpflow_cli.operators": (
         "kpflow_cli.operators",
         "kpflow_cli.models.site_mode",
+        "kpflow_cli.models.site_rows",
         "kpflow_cli.models.sites",
         "kpflow_cli.models.tracing",
         "kpflow_cli.errors",
@@ -128,7 +130,13 @@ ALLOWED = {
     ),
     "kpflow_cli.task": (),
     "kpflow_cli.randomness": (),
-    "kpflow_cli.training": ("kpflow_cli.models.sites", "kpflow_cli.task", "kpflow_cli.randomness", "kpflow_cli.errors"),
+    "kpflow_cli.training": (
+        "kpflow_cli.models.sites",
+        "kpflow_cli.models.tracing",
+        "kpflow_cli.task",
+        "kpflow_cli.randomness",
+        "kpflow_cli.errors",
+    ),
     "kpflow_cli.measurements": ("kpflow_cli.estimators", "kpflow_cli.operators"),
     "kpflow_cli.records": (
         "kpflow_cli.records",

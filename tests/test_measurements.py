@@ -9,7 +9,7 @@ import torch
 from small_runs import small_config
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.measurements import measure
+from kpflow_cli.measurements import Analysis, Measurement, measure
 from kpflow_cli.operators import GlobalNTK, global_ntk, mean_over
 from kpflow_cli.plan import Plan
 from kpflow_cli.records.temporal import temporal_modes
@@ -21,6 +21,12 @@ SHAPES = {
     "one step": ("task.stimulus_steps=1", "task.memory_steps=0", "task.response_steps=1", "model.units=3"),
     "one unit": ("model.units=1",),
 }
+
+
+def rows_of(plan: Plan, analysis: Analysis, seed: int) -> tuple[Measurement, ...]:
+    trajectory = plan.trajectory()
+    generator = torch.Generator().manual_seed(seed)
+    return measure(global_ntk(trajectory), plan.target_directions(trajectory), analysis, generator).measurements
 
 
 @pytest.mark.parametrize("model", ["gru", "rnn", "vanilla_rnn"])
@@ -54,12 +60,12 @@ def test_verification_notices_a_wrong_operator(monkeypatch: pytest.MonkeyPatch) 
 
 def test_estimates_agree_with_exact_values_within_their_errors() -> None:
     plan = Plan(small_config("dtype=float64"))
-    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    linearization = plan.trajectory()
     size = linearization.states.numel()
 
     def measured(probes: int, seed: int) -> dict[tuple[str, str, str], object]:
         analysis = replace(plan.analysis, probes=probes, krylov_block=8, krylov_depth=6)
-        rows = measure(global_ntk(linearization), plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
+        rows = rows_of(plan, analysis, seed)
         return {(row.operator, row.quantity, row.reduction): row.estimate for row in rows}
 
     exact = measured(size, 0)
@@ -78,11 +84,11 @@ def test_estimates_agree_with_exact_values_within_their_errors() -> None:
 
 def test_a_tolerance_holds_for_every_rank_and_its_errors_are_true() -> None:
     plan = Plan(small_config("dtype=float64", "model.units=16", "analysis=initial", "threads=1", "analysis.sketch=2", "analysis.probes=16"))
-    trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
+    trajectory = plan.trajectory()
 
     def ranks(seed: int, **changes: object) -> dict[str, Estimate]:
         analysis = replace(plan.analysis, **changes)
-        rows = measure(global_ntk(trajectory), plan.target_directions, analysis, torch.Generator().manual_seed(seed)).measurements
+        rows = rows_of(plan, analysis, seed)
         return {row.reduction: row.estimate for row in rows if row.quantity == "effective_rank"}
 
     exact = ranks(0, probes=trajectory.states.numel())
@@ -99,11 +105,10 @@ def test_a_tolerance_holds_for_every_rank_and_its_errors_are_true() -> None:
 
 def test_probes_do_not_depend_on_block_size() -> None:
     plan = Plan(small_config("dtype=float64"))
-    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
     results = []
     for block_size in (1, 7, 100):
         analysis = replace(plan.analysis, block_size=block_size)
-        rows = measure(global_ntk(linearization), plan.target_directions, analysis, torch.Generator().manual_seed(0)).measurements
+        rows = rows_of(plan, analysis, 0)
         results.append(torch.tensor([row.estimate.value for row in rows], dtype=torch.float64))
     assert torch.allclose(results[0], results[1], rtol=1e-9)
     assert torch.allclose(results[0], results[2], rtol=1e-9)
@@ -111,20 +116,21 @@ def test_probes_do_not_depend_on_block_size() -> None:
 
 def test_without_any_sketch() -> None:
     plan = Plan(small_config("analysis.sketch=0", "analysis.eigenvalues=1"))
-    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
-    rows = measure(global_ntk(linearization), plan.target_directions, plan.analysis, torch.Generator().manual_seed(0)).measurements
+    rows = rows_of(plan, plan.analysis, 0)
     assert all(row.estimate.value >= 0 and row.estimate.standard_error >= 0 for row in rows)
 
 
 def test_temporal_modes_are_leading_eigenvectors() -> None:
     plan = Plan(small_config("dtype=float64"))
-    linearization = plan.model.linearize(plan.evaluation.batch.inputs)
+    linearization = plan.trajectory()
     modes = temporal_modes(global_ntk(linearization), 2, torch.Generator().manual_seed(0))
     ntk = GlobalNTK(linearization)
     variables = ntk.core.site_variables
     for name, matrix in (("ntk", mean_over(ntk, "unit").dense()), ("v", variables @ variables.T)):
-        vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1)[:, :2].T
-        overlaps = (modes[name].flatten(1) * vectors).sum(1).abs()
+        values, vectors = (each.flip(-1) for each in torch.linalg.eigh(matrix))
+        torch.testing.assert_close(modes[name][1], values[:2], rtol=1e-6, atol=0)
+        vectors = vectors[:, :2].T
+        overlaps = (modes[name][0].flatten(1) * vectors).sum(1).abs()
         assert torch.allclose(overlaps, torch.ones_like(overlaps), atol=1e-6)
-        peaks = modes[name].flatten(1)
+        peaks = modes[name][0].flatten(1)
         assert (peaks.gather(1, peaks.abs().argmax(1, keepdim=True)) > 0).all()

@@ -1,1 +1,1 @@
-"""For each task what makes it small enough to verify, by its name."""
+"""What makes tasks and models small enough to verify."""

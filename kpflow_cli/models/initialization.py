@@ -14,7 +14,7 @@ from kpflow_cli.errors import UserError
 
 
 class InitialWeights(TypedDict):
-    """How a model's weights are drawn: the keywords that every model's constructor passes on to ``initialize``."""
+    """How a model's weights are drawn: the keywords that a recurrent model's constructor passes on to ``initialize``."""
 
     gain: float
     initialization: str
@@ -39,11 +39,11 @@ def _matrix_initializer(initialization: str, units: int) -> Callable[..., Tensor
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, recurrent_weight: str, *, units: int, **initial_weights: Unpack[InitialWeights]) -> None:
+def initialize(module: nn.Module, recurrent_weight: str | None, *, units: int, **initial_weights: Unpack[InitialWeights]) -> None:
     """Draw every parameter of ``module`` in place, in the order of ``named_parameters``.
 
     Each matrix is drawn as it is stored (a GRU's stacked ``(3n, n)`` recurrent weight gets s.d. 1/sqrt(2n) from ``xavier_normal``),
-    the one named ``recurrent_weight`` is then multiplied by ``gain``; biases are torch's default, uniform within 1/sqrt(units).
+    the one named ``recurrent_weight``, if any, is then multiplied by ``gain``; biases are torch's default, uniform within 1/sqrt(units).
     Raises UserError on an unknown ``initialization``.
     """
     draw_matrix = _matrix_initializer(initial_weights["initialization"], units)

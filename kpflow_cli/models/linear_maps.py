@@ -38,6 +38,7 @@ class LinearMap:
         bias_part: M, a function of b and of the shape of u.
         variables: gives v by row, ``(*rows, d)``, where L(W) is a product of one matrix W with each row; None otherwise.
         elementwise: gives v by row, ``(*rows, d)``, where L(W) is the elementwise product of W ``(d,)`` with each; None otherwise.
+        of_variables: u of other ``variables``, where they are what the function is called with; None otherwise.
     """
 
     function: str
@@ -47,16 +48,31 @@ class LinearMap:
     bias_part: Callable[[Tensor, torch.Size], Tensor] = _expanded
     variables: Callable[[], Tensor | None] = _nothing
     elementwise: Callable[[], Tensor | None] = _nothing
+    of_variables: Callable[[Tensor], Tensor] | None = None
 
 
 def _linear(_: IsParameter, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> LinearMap:  # noqa: A002
-    return LinearMap("linear", weight, bias, lambda w: functional.linear(input, w), variables=lambda: input)
+    return LinearMap(
+        "linear",
+        weight,
+        bias,
+        lambda w: functional.linear(input, w),
+        variables=lambda: input,
+        of_variables=lambda v: functional.linear(v, weight, bias),
+    )
 
 
 def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearMap:
     """x W or W x."""
     if is_parameter(second):
-        return LinearMap("product from the right", second, None, lambda w: first @ w, variables=lambda: first if second.ndim == 2 else None)
+        return LinearMap(
+            "product from the right",
+            second,
+            None,
+            lambda w: first @ w,
+            variables=lambda: first if second.ndim == 2 else None,
+            of_variables=lambda v: v @ second,
+        )
     rows = second.mT if second.ndim > 1 else second
     return LinearMap("product from the left", first, None, lambda w: w @ second, variables=lambda: rows if first.ndim == 2 else None)
 
@@ -108,7 +124,7 @@ def _embedding(
             rows[..., padding_idx] = 0
         return rows
 
-    return LinearMap("embedding", weight, None, lambda w: one_hot() @ w, variables=one_hot)
+    return LinearMap("embedding", weight, None, lambda w: one_hot() @ w, variables=one_hot, of_variables=lambda v: v @ weight)
 
 
 def _layer_norm(

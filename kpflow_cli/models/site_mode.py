@@ -84,6 +84,16 @@ class SiteCall:
         """What all calls of one site have in common: a function, and the parameters in the places of W and b."""
         return f"{self.map.function} of " + ", ".join(view.name + view.path for view in (self.weight, self.bias) if view is not None)
 
+    @property
+    def name(self) -> str:
+        """Of the site, for people: that of its layer, or of its parameter where it is no layer's ``weight``."""
+        view = self.weight or self.bias
+        return self.map.function if view is None else view.name.removesuffix(".weight") + view.path
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Values by row within the call, such as site variables, ``(*rows, d)``, in the order of the rows of torch's attention's inputs."""
+        return values if self.arrange is None else self.arrange(values)
+
     def output(self, parameters: Mapping[str, Tensor], *, biases: bool = True) -> Tensor:
         """u as a linear function of the parameters, ``shape``; without ``biases`` of the weight only."""
         parts = [] if self.weight is None else [self.map.weight_part(self.weight.of(parameters))]
@@ -92,7 +102,8 @@ class SiteCall:
         return sum(parts[1:], parts[0]) if parts else next(iter(parameters.values())).new_zeros(self.shape)
 
 
-Visit = Callable[[SiteCall, Tensor], Tensor]
+# a call, its map with the site variable as the graph has it, and its output
+Visit = Callable[[SiteCall, LinearMap, Tensor], Tensor]
 
 
 class SiteMode(TorchFunctionMode):
@@ -133,14 +144,14 @@ class SiteMode(TorchFunctionMode):
                 return UNROLLED[func](*args, **kwargs)
         if _hands_over(func):
             return self._enter(func, args, kwargs)
-        if not any(id(tensor) in self._views for tensor in _tensors((args, kwargs))):
+        if not any(self._is_parameter(tensor) for tensor in _tensors((args, kwargs))):
             return func(*args, **kwargs)
         if func in _VIEWS:
             return self._view(func, args, kwargs)
         call = self._site_call(func, args, kwargs) if func in LINEAR_MAPS else None
         if call is not None:
             output = func(*args, **kwargs)
-            return self._visit(replace(call, shape=output.shape), output)
+            return self._visit(replace(call, shape=output.shape), LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output)
         return self._use_outside(func, args, kwargs)
 
     def _enter(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -176,14 +187,20 @@ class SiteMode(TorchFunctionMode):
 
     def _site_call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SiteCall | None:
         """The site of a linear function, None where parameters stand elsewhere than in the place of W and b."""
-        fixed = [arg.detach() if isinstance(arg, Tensor) and id(arg) not in self._views else arg for arg in args]
-        fixed_kwargs = {key: arg.detach() if isinstance(arg, Tensor) and id(arg) not in self._views else arg for key, arg in kwargs.items()}
-        linear = LINEAR_MAPS[func](lambda tensor: id(tensor) in self._views, *fixed, **fixed_kwargs)
+        fixed = [self._fixed(arg) for arg in args]
+        fixed_kwargs = {key: self._fixed(arg) for key, arg in kwargs.items()}
+        linear = LINEAR_MAPS[func](self._is_parameter, *fixed, **fixed_kwargs)
         weight, bias = (None if tensor is None else self._views.get(id(tensor)) for tensor in (linear.weight, linear.bias))
         in_place = {id(tensor) for tensor in (linear.weight, linear.bias) if tensor is not None}
-        if any(id(tensor) in self._views and id(tensor) not in in_place for tensor in _tensors((args, kwargs))):
+        if any(self._is_parameter(tensor) and id(tensor) not in in_place for tensor in _tensors((args, kwargs))):
             return None
         return SiteCall(linear, weight and weight[1], bias and bias[1], torch.Size(), time_step=TIME_STEP.get(), arrange=self._arrange)
+
+    def _fixed(self, value: Any) -> Any:
+        return value.detach() if isinstance(value, Tensor) and not self._is_parameter(value) else value
+
+    def _is_parameter(self, value: Any) -> bool:
+        return id(value) in self._views
 
     def _use_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def shifted(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.models.tracing import ModuleTrajectory, SiteState, trace
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Linearization:
         trials, steps, units = self.states.shape
         return trials, steps, units
 
-    def site_variables(self) -> Tensor:
-        """V ``(B, T, d)``: the variables of all sites whose weight trains, side by side, without bias columns."""
-        trained = [site.inputs for site in self.sites if site.weight_trains]
-        return torch.cat(trained, dim=-1) if trained else self.states[..., :0]
+    def variables_by_site(self) -> dict[str, Tensor]:
+        """v_s ``(B, T, d_s)`` of all sites whose weight trains, by name, without bias columns; of none a site without variables."""
+        trained = {site.name: site.inputs for site in self.sites if site.weight_trains}
+        return trained or {"none": self.states[..., :0]}
 
 
 class Model(nn.Module, ABC):
@@ -95,6 +95,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def linearize(self, inputs: Tensor) -> Linearization | ModuleTrajectory:
         """The trajectory on inputs ``(B, T, n_in)`` with its weight sites, which operators are made of."""
+
+    def trajectory(self, inputs: Tensor, state: SiteState | None = None) -> Linearization | ModuleTrajectory:
+        """That of ``linearize`` on the network's own state, or with all its weight sites' outputs or inputs as the state."""
+        return self.linearize(inputs) if state is None else trace(self, inputs, state=state)
 
 
 class RecurrentModel(Model):

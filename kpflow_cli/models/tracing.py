@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 import torch
@@ -19,8 +20,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
 from kpflow_cli.models.site_mode import ParameterView, SiteCall, SiteMode, Visit
+from kpflow_cli.models.site_rows import apart, places, side_by_side
 
-StateChoice = str | Callable[[Any], Tensor] | None
+
+class SiteState(Enum):
+    """A state that all weight sites make up, side by side along the unit axis, ``(B, T, m)``: their outputs u_s or their variables v_s."""
+
+    OUTPUTS = "site_outputs"
+    INPUTS = "site_inputs"
+
+
+StateChoice = str | Callable[[Any], Tensor] | SiteState | None
 OtherParameters = Literal["refuse", "autograd"]
 
 
@@ -33,36 +43,49 @@ class ModuleTrajectory:
         calls: every evaluation of a site that reaches the state, in order; parameters outside of linear maps, if they count, last, each
             as a site whose output it is itself.
         parameters: the trained parameters of these sites by name.
-        named: whether the state was named.
+        site_places: where the state's numbers stand among the outputs of all calls, one after the other; None for a state that is not
+            made of them.
         output: what forward returned.
+        of_sites: whether the state is a ``SiteState``.
     """
 
     state: Tensor
     calls: tuple[SiteCall, ...]
     parameters: dict[str, Tensor]
-    named: bool
+    site_places: Tensor | None
     output: Any
+    of_sites: bool
     _repeat: Callable[[Sequence[Tensor]], Tensor]
+    _output_of: Callable[[Tensor], Any]
 
     def perturbed_state(self, perturbations: Sequence[Tensor]) -> Tensor:
         """The state of a pass with a perturbation added to the output of each call, of its shape; differentiable in them."""
         return self._repeat(perturbations)
+
+    def output_of(self, state: Tensor) -> Any:
+        """What forward returns where the sites' outputs, or variables, are those of a ``SiteState``; differentiable in it.
+
+        Nothing reaches the output from one site through another: of the output's derivatives these are the immediate ones. Raises
+        ValueError for a state of another kind.
+        """
+        return self._output_of(state)
 
 
 def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse") -> ModuleTrajectory:
     """Watch ``module(*inputs)`` in evaluation mode and find its weight sites.
 
     ``state`` names the state: a submodule whose output it is (the first tensor, if it returns several; stacked over time along axis 1
-    where it is called step by step), or a function of what forward returns. None makes all site outputs the state. ``others`` says what
-    becomes of trained parameters that reach the state otherwise than through a linear map: ``refuse``, or ``autograd`` to count them by
-    differentiating through them. Raises UserError for such a parameter, for a state that cannot be found and for a module without sites.
+    where it is called step by step), or a function of what forward returns. None makes all site outputs the state, one after the other,
+    ``(N,)``; a ``SiteState`` has them, or the site variables, by trial and time, the first two axes of the first input. ``others`` says
+    what becomes of trained parameters that reach the state otherwise than through a linear map: ``refuse``, or ``autograd`` to count them
+    by differentiating through them. Raises UserError for such a parameter, for a state that cannot be found and for a module without sites.
     """
     watched = _Watched(module, inputs, state)
     shifts = {name: torch.zeros_like(parameter, requires_grad=True) for name, parameter in watched.trained.items()}
     perturbations: list[Tensor] = []
     calls: list[SiteCall] = []
 
-    def visit(call: SiteCall, output: Tensor) -> Tensor:
+    def visit(call: SiteCall, _: LinearMap, output: Tensor) -> Tensor:
         calls.append(call)
         perturbations.append(torch.zeros_like(output, requires_grad=True))
         return output + perturbations[-1]
@@ -84,14 +107,16 @@ def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: Ot
         at_calls = dict(zip(kept, given[: len(kept)], strict=True))
         position = iter(range(len(calls)))
 
-        def perturb(_: SiteCall, result: Tensor) -> Tensor:
+        def perturb(_call: SiteCall, _map: LinearMap, result: Tensor) -> Tensor:
             perturbation = at_calls.get(next(position))
             return result if perturbation is None else result + perturbation
 
         return watched.run(dict(zip(direct, given[len(kept) :], strict=True)), perturb)[0]
 
     parameters = {name: parameter.detach() for name, parameter in watched.trained.items() if name in names}
-    return ModuleTrajectory(found.detach(), tuple(sites), parameters, state is not None, output, repeat)
+    site_places = watched.site_places([calls[index] for index in kept])
+    of_sites = isinstance(state, SiteState)
+    return ModuleTrajectory(found.detach(), tuple(sites), parameters, site_places, output, of_sites, repeat, watched.output_of)
 
 
 def _direct_site(name: str, shape: torch.Size) -> SiteCall:
@@ -119,18 +144,65 @@ class _Watched:
 
     def run(self, shifts: Mapping[str, Tensor], visit: Visit) -> tuple[Tensor, Any, dict[str, str]]:
         """The state, forward's result, and where each parameter was used outside of linear maps."""
-        outputs: list[Tensor] = []
+        calls: list[SiteCall] = []
+        # of each call what stands in a state that sites make up
+        of_calls: list[Tensor] = []
 
-        def collect(call: SiteCall, output: Tensor) -> Tensor:
-            outputs.append(visit(call, output))
+        def collect(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
+            output = visit(call, live, output)
+            if self._of_sites:
+                calls.append(call)
+                of_calls.append(_variables(call, live) if self._state is SiteState.INPUTS else output)
             # the next function may work in place
-            return outputs[-1].clone() if self._state is None else outputs[-1]
+            return output.clone() if self._of_sites else output
 
         mode = SiteMode(self.trained, shifts, collect)
         # torch's fused attention has no forward-mode derivative
         with _evaluating(self._module), sdpa_kernel(SDPBackend.MATH), self._recorded_outputs() as recorded, mode.watching(self._module):
             result = self._module(*self._inputs)
-        return self._found_state(result, outputs, recorded), result, mode.outside
+        return self._found_state(result, calls, of_calls, recorded), result, mode.outside
+
+    def output_of(self, state: Tensor) -> Any:
+        """As ``ModuleTrajectory.output_of`` says."""
+        if not isinstance(self._state, SiteState):
+            raise ValueError("only a state of site outputs or site inputs determines the output")
+        calls: list[SiteCall] = []
+        shapes: list[torch.Size] = []
+
+        def look(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
+            calls.append(call)
+            shapes.append((_variables(call, live) if self._state is SiteState.INPUTS else output).shape)
+            return output
+
+        with torch.no_grad():
+            self.run({}, look)
+        given = iter(apart(calls, shapes, state, self._rows))
+
+        def replace_output(_: SiteCall, live: LinearMap, _output: Tensor) -> Tensor:
+            value = next(given)
+            if self._state is SiteState.OUTPUTS:
+                return value
+            assert live.of_variables is not None
+            return live.of_variables(value)
+
+        return self.run({}, replace_output)[1]
+
+    def site_places(self, calls: list[SiteCall]) -> Tensor | None:
+        """As ``ModuleTrajectory.site_places``."""
+        shapes = [call.shape for call in calls]
+        if self._state is None:
+            return torch.arange(sum(shape.numel() for shape in shapes))
+        return places(calls, shapes, self._rows) if self._state is SiteState.OUTPUTS else None
+
+    @property
+    def _of_sites(self) -> bool:
+        return self._state is None or isinstance(self._state, SiteState)
+
+    @property
+    def _rows(self) -> torch.Size:
+        """(B, T)."""
+        shape: torch.Size = self._inputs[0].shape[:2]
+        return shape
 
     @contextmanager
     def _recorded_outputs(self) -> Iterator[list[Any]]:
@@ -146,9 +218,13 @@ class _Watched:
         finally:
             hook.remove()
 
-    def _found_state(self, result: Any, outputs: list[Tensor], recorded: list[Any]) -> Tensor:
+    def _found_state(self, result: Any, calls: list[SiteCall], of_calls: list[Tensor], recorded: list[Any]) -> Tensor:
+        if self._of_sites and not calls:
+            return torch.zeros(0)
         if self._state is None:
-            return torch.cat([output.flatten() for output in outputs]) if outputs else torch.zeros(0)
+            return torch.cat([output.flatten() for output in of_calls])
+        if isinstance(self._state, SiteState):
+            return side_by_side(calls, of_calls, self._rows)
         if isinstance(self._state, str):
             tensors = [output if isinstance(output, Tensor) else output[0] for output in recorded]
             if not tensors:
@@ -158,6 +234,14 @@ class _Watched:
         if not isinstance(found, Tensor):
             raise UserError(f"the state is a {type(found).__name__}, not a tensor")
         return found
+
+
+def _variables(call: SiteCall, live: LinearMap) -> Tensor:
+    """v of a call, by row. Raises UserError where it is not what the function is called with."""
+    variables = live.variables()
+    if variables is None or live.of_variables is None:
+        raise UserError(f"site {call.name}: a {call.map.function} has no inputs by trial and time; take the site outputs as the state")
+    return variables
 
 
 @contextmanager

@@ -15,6 +15,7 @@ __all__ = [
     "Adjoint",
     "AxisConstant",
     "Composition",
+    "Core",
     "DenseOperator",
     "GlobalNTK",
     "GramOperator",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -15,10 +14,14 @@ from torch.func import jvp, vjp, vmap
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.site_mode import SiteCall
+from kpflow_cli.models.site_rows import by_site, rows_of_site
 from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
-from kpflow_cli.operators.kronecker import KroneckerCore
+from kpflow_cli.operators.kronecker import Core, KroneckerCore
+
+# vectors and their images of one pass: larger ones leave the processor's cache and are slower
+_PASS_BYTES = 2**24
 
 
 class SitePropagator(LinearOperator):
@@ -47,7 +50,7 @@ class SitePropagator(LinearOperator):
             tangents = tuple(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
             return jvp(self._state, self._origin, tangents)[1]
 
-        return _over_block(push_forward, block, self.out_shape).detach()
+        return _over_block(push_forward, block, self.out_shape)
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         if self._pull_back is None:
@@ -57,7 +60,7 @@ class SitePropagator(LinearOperator):
         def flat(cotangent: Tensor) -> Tensor:
             return torch.cat([part.reshape(-1) for part in pull_back(cotangent)])
 
-        return _over_block(flat, block, self.in_shape).detach()
+        return _over_block(flat, block, self.in_shape)
 
 
 class SiteDerivative(LinearOperator):
@@ -88,13 +91,11 @@ class SiteDerivative(LinearOperator):
         return torch.cat(outputs)
 
     def _apply(self, block: Tensor) -> Tensor:
-        return vmap(self._outputs)(block) if len(block) else block.new_zeros(0, *self.out_shape)
+        return _over_block(self._outputs, block, self.out_shape)
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        if not len(block):
-            return block.new_zeros(0, *self.in_shape)
         pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
-        return vmap(lambda cotangent: pull_back(cotangent)[0])(block).detach()
+        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape).detach()
 
 
 def _names(call: SiteCall, *, biases: bool) -> list[str]:
@@ -107,14 +108,17 @@ def _own(call: SiteCall, name: str) -> str:
 
 
 def _over_block(function: Callable[[Tensor], Tensor], block: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A function of one vector over a block, all at once where torch can."""
-    if not len(block):
-        return block.new_zeros(0, *shape)
-    try:
-        return vmap(function)(block)
-    except RuntimeError:
-        # code that works in place on tensors of its own cannot be batched
-        return torch.stack([function(vector) for vector in block])
+    """A function of one vector over a block, several at once where torch can: a pass keeps many tensors of each."""
+    images = block.new_empty(len(block), *shape)
+    at_once = max(1, _PASS_BYTES // max((images[:1].nbytes + block[:1].nbytes), 1))
+    for start in range(0, len(block), at_once):
+        part = slice(start, start + at_once)
+        try:
+            images[part] = vmap(function)(block[part])
+        except RuntimeError:
+            # code that works in place on tensors of its own cannot be batched
+            images[part] = torch.stack([function(vector) for vector in block[part]])
+    return images
 
 
 class ModuleParameterOperator(GramOperator):
@@ -132,22 +136,22 @@ class ModuleParameterOperator(GramOperator):
 
         Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs.
         """
-        sites = _by_site(self._trajectory.calls)
-        used = [name for calls in sites for name in set(_names(calls[0], biases=True))]
-        if len(set(used)) < len(used):
-            return None
-        spectra = [_site_spectrum(calls, self._trajectory.parameters) for calls in sites]
-        known = [spectrum for spectrum in spectra if spectrum is not None]
-        return torch.cat(known).clamp_min(0).sort(descending=True).values if len(known) == len(spectra) else None
+        used = [name for calls in _sites(self._trajectory) for name in set(_names(calls[0], biases=True))]
+        return None if len(set(used)) < len(used) else _direct_sum_spectrum(self._trajectory)
 
 
-def _by_site(calls: tuple[SiteCall, ...]) -> list[list[SiteCall]]:
-    """The calls of each site; those of a recurrent layer in the order of time."""
-    indexed = sorted(enumerate(calls), key=lambda item: (item[1].site, item[1].time_step or 0, item[0]))
-    return [[call for _, call in group] for _, group in groupby(indexed, key=lambda item: item[1].site)]
+def _sites(trajectory: ModuleTrajectory) -> list[list[SiteCall]]:
+    return [[trajectory.calls[index] for index in indices] for indices in by_site(trajectory.calls)]
 
 
-def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor]) -> Tensor | None:
+def _direct_sum_spectrum(trajectory: ModuleTrajectory, *, biases: bool = True) -> Tensor | None:
+    """Eigenvalues of the direct sum of all sites' parts, descending, float64; None where those of one are not known."""
+    spectra = [_site_spectrum(calls, trajectory.parameters, biases=biases) for calls in _sites(trajectory)]
+    known = [spectrum for spectrum in spectra if spectrum is not None]
+    return torch.cat(known).clamp_min(0).sort(descending=True).values if len(known) == len(spectra) else None
+
+
+def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor], *, biases: bool) -> Tensor | None:
     """Eigenvalues of one site's part of K, each as often as it occurs; None where the site is no product with one matrix."""
     first = calls[0]
     rows = sum(call.shape.numel() for call in calls)
@@ -163,22 +167,58 @@ def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor]) -> Tens
         regressors, outputs = columns.double().T.unsqueeze(-1), 1
     else:
         return None
-    if first.bias is not None:
+    if first.bias is not None and biases:
         if first.bias.of(parameters).numel() != outputs * len(regressors):
             return None
         regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
     return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)
 
 
+class SiteArrangement(LinearOperator):
+    """The numbers of all site outputs ``(N_u,)`` in the order of a state; ``places`` ``(*shape)`` says which of them stands where."""
+
+    symbol = "S"
+
+    def __init__(self, places: Tensor, size: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        self._places = places.to(device)
+        self.in_shape, self.out_shape = (size,), tuple(places.shape)
+        self.dtype, self.device = dtype, device
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return block[:, self._places]
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        flat = block.new_zeros(len(block), *self.in_shape)
+        flat[:, self._places.flatten()] = block.flatten(1)
+        return flat
+
+
+class SiteCore(Core):
+    """The core of a state of all site outputs: the direct sum over the sites of V_s V_s^T (x) I, block diagonal in the units."""
+
+    symbol = "V_s V_s^T (x) I"
+
+    def __init__(self, trajectory: ModuleTrajectory) -> None:
+        assert trajectory.site_places is not None
+        derivative = SiteDerivative(trajectory, separate=True)
+        arrangement = SiteArrangement(trajectory.site_places, derivative.out_shape[0], dtype=derivative.dtype, device=derivative.device)
+        super().__init__(arrangement @ derivative, _site_variables(trajectory, trajectory.site_places.shape[:-1]))
+        self._trajectory = trajectory
+
+    def eigenvalues(self) -> Tensor | None:
+        """Those of V_s V_s^T, once for each of the site's a_s outputs; None where a site is no product with one matrix."""
+        return _direct_sum_spectrum(self._trajectory, biases=False)
+
+
 class ModuleNTK(GramOperator):
-    """NTK_S = P K P^* of a module's named state, or of all its site outputs, ``(N,)``.
+    """NTK_S = P K P^* of a module's named state, of all its site inputs or of all its site outputs.
 
     Attributes:
         propagator: P, rectangular.
         parameter_operator: K, on the site outputs.
         factor: J = P D.
 
-    The core is, for a named state ``(*rows, m)``, (sum_s V_s V_s^T) (x) I_m over the uses of weights that have one row for each of the
+    The core is, for a state ``(*rows, m)``, (sum_s V_s V_s^T) (x) I_m over the uses of weights that have one row for each of the
     state's, such as (trial, time); for all site outputs the direct sum over the sites of V_s V_s^T (x) I. Biases are left out of both.
     """
 
@@ -191,32 +231,24 @@ class ModuleNTK(GramOperator):
         self._trajectory = trajectory
 
     @cached_property
-    def core(self) -> GramOperator:
-        """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of a named state's."""
-        if self._trajectory.named:
-            return KroneckerCore(_site_variables(self._trajectory), self._trajectory.state.shape[-1])
-        return GramOperator(SiteDerivative(self._trajectory, separate=True))
+    def core(self) -> Core:
+        """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of the state's."""
+        if self._trajectory.site_places is not None:
+            return SiteCore(self._trajectory)
+        rows = self._trajectory.state.shape[:-1]
+        variables = _site_variables(self._trajectory, rows)
+        if not variables:
+            raise UserError(f"no weight site has one row for each of the state's {tuple(rows)}: there is no Kronecker core on this state")
+        return KroneckerCore(variables, self._trajectory.state.shape[-1])
 
 
-def _site_variables(trajectory: ModuleTrajectory) -> Tensor:
-    """V ``(*rows, d)`` of the sites whose rows are those of the state, side by side."""
-    rows = trajectory.state.shape[:-1]
-    found = [_rows_of_site(calls, rows) for calls in _by_site(trajectory.calls) if calls[0].weight is not None]
-    fitting = [variables for variables in found if variables is not None]
-    if not fitting:
-        raise UserError(f"no weight site has one row for each of the state's {tuple(rows)}: there is no Kronecker core on this state")
-    return torch.cat(fitting, dim=-1)
-
-
-def _rows_of_site(calls: list[SiteCall], rows: torch.Size) -> Tensor | None:
-    """A site's variables ``(*rows, d)``: of its uses side by side, or, where each is of one time step, stacked along axis 1; else None."""
-    variables = []
-    for call in calls:
-        found = call.map.variables()
-        if found is None:
-            return None
-        variables.append(found if call.arrange is None else call.arrange(found))
-    if all(each.shape[:-1] == rows for each in variables):
-        return torch.cat(variables, dim=-1)
-    stepwise = len(rows) > 1 and len(variables) == rows[1] and all(each.shape[:-1] == (rows[0], *rows[2:]) for each in variables)
-    return torch.stack(variables, dim=1) if stepwise else None
+def _site_variables(trajectory: ModuleTrajectory, rows: torch.Size) -> dict[str, Tensor]:
+    """v_s ``(*rows, d_s)`` of the sites that have these rows, by name."""
+    found = {}
+    for calls in _sites(trajectory):
+        variables = [call.map.variables() for call in calls] if calls[0].weight is not None else []
+        known = [each for each in variables if each is not None]
+        fitting = rows_of_site(calls, known, rows) if known and len(known) == len(calls) else None
+        if fitting is not None:
+            found[calls[0].name] = fitting
+    return found

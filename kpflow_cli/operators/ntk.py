@@ -37,4 +37,4 @@ class GlobalNTK(GramOperator):
         super().__init__(StateJacobian(recurrence, sites))
         self.propagator = Propagator(recurrence)
         self.parameter_operator = ParameterOperator(ParameterDerivative(recurrence, sites))
-        self.core = KroneckerCore(linearization.site_variables(), linearization.shape[2])
+        self.core = KroneckerCore(linearization.variables_by_site(), linearization.shape[2])

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kpflow_cli.models.attention import SelfAttention
+from kpflow_cli.models.sites import Linearization, Model
+from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.records.attention_map import record_attention_map
 from kpflow_cli.records.core_matrices import record_core_matrices
 from kpflow_cli.records.error_propagation import record_error_propagation
 from kpflow_cli.records.outputs import record_outputs
@@ -12,6 +16,20 @@ from kpflow_cli.records.reductions import record_reductions
 from kpflow_cli.records.scene import Rows, Scene
 from kpflow_cli.records.temporal import record_temporal_modes, record_temporal_spectra
 from kpflow_cli.records.zero_input import record_zero_input
+
+Possible = Callable[[Model, Linearization | ModuleTrajectory], bool]
+
+
+def _any(_model: Model, _trajectory: Linearization | ModuleTrajectory) -> bool:
+    return True
+
+
+def _recurrent(_model: Model, trajectory: Linearization | ModuleTrajectory) -> bool:
+    return isinstance(trajectory, Linearization)
+
+
+def _attending(model: Model, _trajectory: Linearization | ModuleTrajectory) -> bool:
+    return isinstance(model, SelfAttention)
 
 
 @dataclass(frozen=True)
@@ -21,20 +39,23 @@ class Record:
     Attributes:
         rows: makes the rows of each of its tables from a scene.
         tables: their names, which CSV files are called by.
-        recurrent_only: whether it needs a ``RecurrentModel``.
+        possible: whether it can be made of a model on a trajectory.
+        subjects: which those are, in words.
     """
 
     rows: Callable[[Scene], dict[str, Rows]]
     tables: tuple[str, ...]
-    recurrent_only: bool = True
+    possible: Possible = _recurrent
+    subjects: str = "a recurrent model that says what its sites are, with analysis.state=own"
 
 
 RECORDS = {
-    "outputs": Record(record_outputs, ("outputs", "inputs"), recurrent_only=False),
-    "temporal_modes": Record(record_temporal_modes, ("temporal_modes",), recurrent_only=False),
+    "outputs": Record(record_outputs, ("outputs", "inputs"), _any),
+    "temporal_modes": Record(record_temporal_modes, ("temporal_modes",), _any),
     "temporal_spectra": Record(record_temporal_spectra, ("temporal_spectra",)),
     "error_propagation": Record(record_error_propagation, ("fields", "gradients", "gradient_steps")),
     "core_matrices": Record(record_core_matrices, ("core_matrices", "core_summary")),
-    "reductions": Record(record_reductions, ("reductions", "reduction_traces"), recurrent_only=False),
+    "reductions": Record(record_reductions, ("reductions", "reduction_traces"), _any),
+    "attention_map": Record(record_attention_map, ("attention_map",), _attending, "model=attention"),
     "zero_input": Record(record_zero_input, ("trajectories", "end_states", "fixed_points")),
 }

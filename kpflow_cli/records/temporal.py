@@ -8,7 +8,7 @@ from torch import Tensor
 from kpflow_cli.estimators.probes import orthonormalize
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
 from kpflow_cli.estimators.statistics import Sampler
-from kpflow_cli.operators import GlobalNTK, KroneckerCore, ModuleNTK, Propagator, mean_over
+from kpflow_cli.operators import GlobalNTK, ModuleNTK, Propagator, mean_over
 from kpflow_cli.records.outputs import SHOWN_TRIALS
 from kpflow_cli.records.scene import Rows, Scene, shown
 
@@ -22,23 +22,22 @@ _DENSE_MODES, _SPARSE_MODES = 40, 60
 def record_temporal_modes(scene: Scene) -> dict[str, Rows]:
     """temporal_modes.csv: one row for each operator, mode (from 1), shown trial and time."""
     rows = [
-        {"operator": operator, "mode": mode, "trial": trial, "time": time, "value": value}
-        for operator, modes in temporal_modes(scene.ntk, _SHOWN_MODES, scene.generator).items()
-        for mode, vector in enumerate(modes, start=1)
+        {"operator": operator, "mode": mode, "eigenvalue": eigenvalue, "trial": trial, "time": time, "value": value}
+        for operator, (modes, eigenvalues) in temporal_modes(scene.ntk, _SHOWN_MODES, scene.generator).items()
+        for mode, (vector, eigenvalue) in enumerate(zip(modes, eigenvalues.tolist(), strict=True), start=1)
         for trial in shown(len(vector), SHOWN_TRIALS)
         for time, value in enumerate(vector[trial].tolist())
     ]
     return {"temporal_modes": rows}
 
 
-def temporal_modes(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Leading temporal modes by operator, ``(count, B, T)``: of V its left singular vectors, of NTK_S the eigenvectors of its
-    temporal ``mean`` reduction. Unit vectors, largest entry positive."""
-    core = ntk.core
-    assert isinstance(core, KroneckerCore)
+def temporal_modes(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
+    """Leading temporal modes ``(count, B, T)`` with eigenvalues ``(count,)`` by operator: of V its left singular vectors, the
+    eigenvectors of V V^T, of NTK_S those of its temporal ``mean`` reduction. Unit vectors, largest entry positive."""
+    pairs = _leading(ntk, count, generator)
     return {
-        "ntk": _with_positive_peak(_leading(ntk, count, generator).vectors),
-        "v": _with_positive_peak(core.temporal_modes(count)),
+        "ntk": (_with_positive_peak(pairs.vectors), pairs.values),
+        "v": (_with_positive_peak(ntk.core.temporal_modes(count)), ntk.core.singular_values()[:count].square()),
     }
 
 

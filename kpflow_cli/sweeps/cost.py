@@ -40,8 +40,8 @@ def _seconds(point: SweepPoint) -> float:
     plan = Plan(point.config)
     trainer, steps = plan.trainer(), plan.config.training.steps
     ready = time.perf_counter()
-    ntk = global_ntk(plan.model.linearize(plan.evaluation.batch.inputs))
-    measurements.measure(ntk, plan.target_directions, plan.analysis, plan.randomness.generator("probes", 0))
+    trajectory = plan.trajectory()
+    measurements.measure(global_ntk(trajectory), plan.target_directions(trajectory), plan.analysis, plan.randomness.generator("probes", 0))
     measured = time.perf_counter()
     total = ready - started + len(plan.schedule) * (measured - ready)
     if steps:

@@ -48,7 +48,7 @@ def matrix(table: pd.DataFrame, **chosen: str) -> np.ndarray:
     return table.pivot_table(index="row", columns="column", values="value").to_numpy()
 
 
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", [name for name in RECORDS if name != "attention_map"])
 @pytest.mark.parametrize("model", MODELS)
 def test_every_record_fills_the_tables_it_names(name: str, model: str) -> None:
     tables = recorded(name, scene_of(model, "model.fixed_points=2"))

@@ -1,0 +1,1 @@
+"""For each model what makes it small, by its name."""

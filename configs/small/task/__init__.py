@@ -1,0 +1,1 @@
+"""For each task what makes it small, by its name."""

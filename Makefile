@@ -7,7 +7,7 @@ PIP_FLAGS ?=
 ARGS ?= task=memorypro model=gru
 # size of the figures' runs: quick (minutes) or paper (hours)
 PROFILE ?= quick
-FIGURES := fig1 fig2 fig3 fig4 fig5 fig7 fig8
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)

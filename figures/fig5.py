@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from kpflow_cli.claims import Claim, at_least
 
 from .drawn import Tables, drawn, first_step, pick, stacked
-from .planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, draw_plane, logarithmic_ticks, plane_claims, plane_rows, spearman
+from .gain_planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, plane_claims, plane_rows
+from .planes import draw_plane, logarithmic_ticks, spearman
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaics, styled
 
 PANELS = {

@@ -7,7 +7,8 @@ import pandas as pd
 from kpflow_cli.claims import Claim
 
 from .drawn import Tables, pick, stacked
-from .planes import CASES, LABELS, SETTINGS, draw_plane, plane_claims, plane_rows
+from .gain_planes import CASES, LABELS, SETTINGS, plane_claims, plane_rows
+from .planes import draw_plane
 from .style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
 
 PANELS = {

@@ -20,4 +20,9 @@ OVERRIDES["fig5"] = OVERRIDES["fig5b"] = [
         "training.steps=20",
     ),
 ]
+_ATTENTION = [option for option in SMALL if option.partition(".")[0] in ("analysis", "threads=1") and "checkpoints" not in option]
+_ATTENTION += ["task.time_steps=4", "model.mlp_width=5"]
+OVERRIDES["fig6"] = [*_ATTENTION, "model.width=4"]
+OVERRIDES["fig9"] = [*_ATTENTION, "task.evaluation_trials=3", "model.width=4,8,16", "task.input_dim=1,4,16"]
+OVERRIDES["fig10"] = [*_ATTENTION, "model.width=8", "task.evaluation_trials=3,5", "task.input_dim=1,4,16"]
 NAMES = tuple(OVERRIDES)

@@ -1,0 +1,116 @@
+"""Figure 10: the number of heads changes the temporal rank of a self-attention model's NTK_S little, its input dimension much."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpflow_cli.claims import Claim, at_most
+
+from .attention_ranks import (
+    DIMENSION,
+    OF_V,
+    RANKS,
+    REDUCTIONS,
+    TRIALS,
+    draw_ranks,
+    follows,
+    largest,
+    mean_of_lines,
+    rank_legend,
+    rank_rows,
+)
+from .drawn import Tables, stacked
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
+
+_HEADS = "model.heads"
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Effective ranks at initialization over input dimension, a series for each number of trials and of heads."""
+    runs = tables["measurements"][[TRIALS, _HEADS]].drop_duplicates().sort_values([TRIALS, _HEADS])
+    return stacked(
+        [
+            rank_rows(tables, {**RANKS, **OF_V}, _series(trials, heads), DIMENSION, **{TRIALS: trials, _HEADS: heads})
+            for trials, heads in runs.itertuples(index=False)
+        ]
+    )
+
+
+def _series(trials: int, heads: int) -> str:
+    return f"{trials} trials, {heads} head{'' if heads == 1 else 's'}"
+
+
+def _runs(data: pd.DataFrame) -> dict[int, list[str]]:
+    """The series by number of trials, each in the order of heads."""
+    found: dict[int, list[str]] = {}
+    for series in data["series"].unique():
+        found.setdefault(int(series.partition(" ")[0]), []).append(series)
+    return found
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """A row a reduction, below them ranks over those with the fewest heads; a column a number of trials, a line a number of heads."""
+    runs = _runs(data)
+    layout = [[f"{row}_{trials}" for trials in runs] for row in (*REDUCTIONS, "ratio")]
+    figure, panels = mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
+    for name, (place, panel) in zip("abcdefghi", panels.items(), strict=False):
+        row, trials = place.split("_")
+        series = runs[int(trials)]
+        letter(panel, name)
+        if row == "ratio":
+            _draw_ratios(panel, data, series)
+            panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
+        else:
+            draw_ranks(panel, data, f"temporal_{row}", {each: each.partition(", ")[2] for each in series})
+        if row == next(iter(REDUCTIONS)):
+            panel.set_title(rf"$n_x$ = {trials} trials")
+    for reduction, words in REDUCTIONS.items():
+        panels[f"{reduction}_{min(runs)}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
+    panels[f"ratio_{min(runs)}"].set_ylabel("over the rank\nwith 1 head, mean")
+    rank_legend(figure, next(iter(panels.values())), ncols=6)
+    return figure
+
+
+def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
+    first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
+    for order, rows in enumerate(others, start=1):
+        ratio, error = _over(rows, first)
+        look: dict[str, Any] = {"color": COLOURS[order], "linestyle": LINE_STYLES[order % len(LINE_STYLES)], "marker": "os^D"[order % 4]}
+        panel.errorbar(rows["x"], ratio, error, markersize=2.5, linewidth=0.9, elinewidth=0.7, **look)
+    panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
+    low, high = panel.get_ylim()
+    panel.set(xscale="log", ylim=(min(low, 0.8), max(high, 1.2)))
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Heads change little; the input's dimension is what temporal rank follows with any number of them."""
+    found = []
+    for reduction in REDUCTIONS:
+        value, error = largest(_between_heads(data, f"temporal_{reduction}", runs) for runs in _runs(data).values())
+        claim = f"{reduction} reduction: largest factor between temporal ranks of models with different numbers of heads"
+        found.append(at_most(claim, value, 1.25, stderr=error, reason="modest: a quarter, where heads grow eightfold"))
+        found.append(follows(data, f"temporal_{reduction}", list(data["series"].unique()), f"{reduction} reduction"))
+    return found
+
+
+def _between_heads(data: pd.DataFrame, panel: str, runs: list[str]) -> tuple[pd.Series, pd.Series]:
+    """Factors between every two numbers of heads at every input dimension, with their errors; none of a single number."""
+    factors, errors = [pd.Series(dtype=float)], [pd.Series(dtype=float)]
+    for first, second in combinations([mean_of_lines(data, panel, series) for series in runs], 2):
+        ratio, error = _over(second, first)
+        above = ratio.where(ratio >= 1, 1 / ratio)
+        factors.append(above)
+        errors.append(error / ratio * above)
+    return pd.concat(factors, ignore_index=True), pd.concat(errors, ignore_index=True)
+
+
+def _over(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Ratios with their errors."""
+    ratio = rows["value"] / others["value"]
+    return ratio, ratio * np.hypot(rows["stderr"] / rows["value"], others["stderr"] / others["value"])

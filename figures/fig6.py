@@ -1,0 +1,168 @@
+"""Figure 6: the dimension of its inputs bottlenecks the temporal rank of a self-attention model's NTK_S."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from kpflow_cli.claims import Claim, at_most
+
+from .attention_architecture import draw_architecture
+from .attention_ranks import (
+    DIMENSION,
+    OF_V,
+    RANKS,
+    REDUCTIONS,
+    TRIALS,
+    draw_ranks,
+    follows,
+    largest,
+    mean_of_lines,
+    rank_legend,
+    rank_rows,
+)
+from .drawn import Tables, drawn, first_step, pick, stacked
+from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
+
+_FEATURES = "model.fourier_features"
+_HEADS = 1
+# of the digits of double precision all are used up by this many features of numbers of order 1
+RESOLVED_FEATURES = 104
+# the key that the points of a run differ in
+_KEYS = {"dimension": DIMENSION, "site_inputs": DIMENSION, "fourier": _FEATURES}
+_STATES = {"dimension": "site outputs", "site_inputs": "site inputs"}
+_MODES = (1, 2, 3)
+
+
+def data(tables: Tables) -> pd.DataFrame:
+    """Ranks over input dimension and Fourier features, a series a run and number of trials; weighted modes; an attention map."""
+    measured, panels = tables["measurements"], {**RANKS, **OF_V}
+    parts = [
+        rank_rows(tables, panels, _series(run, trials), key, run=run, **{TRIALS: trials})
+        for run, key in _KEYS.items()
+        for trials in sorted(pick(measured, run=run)[TRIALS].unique())
+    ]
+    modes = pick(first_step(tables["temporal_modes"]), operator="ntk", seed=tables["temporal_modes"]["seed"].min())
+    for dimension, rows in modes.groupby(DIMENSION):
+        weighted = rows.assign(weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max())
+        for mode in _MODES:
+            shown = pick(weighted, mode=mode)
+            where = {"line": shown["trial"], "x": shown["time"], "y": float(str(dimension))}
+            parts.append(drawn("modes", f"mode {mode}", value=shown["weighted"], **where))
+    maps = pick(first_step(tables["attention_map"]), head=1, seed=tables["attention_map"]["seed"].min())
+    maps = pick(maps, **{DIMENSION: maps[DIMENSION].median()})
+    parts.append(drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"]))
+    return stacked(parts)
+
+
+def _series(run: str, trials: int) -> str:
+    return f"{run}, {trials} trials"
+
+
+def _runs(data: pd.DataFrame, run: str) -> list[str]:
+    return [series for series in data["series"].unique() if series.startswith(f"{run}, ")]
+
+
+@styled
+def draw(data: pd.DataFrame) -> StyledFigure:
+    """The architecture; temporal rank over input dimension; weighted modes; temporal rank over Fourier features."""
+    dimensions = sorted(pick(data, panel="modes")["y"].unique())
+    modes = {dimension: f"modes_{dimension:g}" for dimension in dimensions}
+    layout = [["architecture"], *([f"{run}_{reduction}" for reduction in REDUCTIONS] for run in ("dimension", "fourier"))]
+    layout.insert(2, list(modes.values()))
+    figure, panels = mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
+    draw_architecture(panels["architecture"], pick(data, panel="attention_map"))
+    for reduction, words in REDUCTIONS.items():
+        panel = panels[f"dimension_{reduction}"]
+        _draw_lines(panel, data, "dimension", reduction)
+        for series in _runs(data, "site_inputs"):
+            rows = mean_of_lines(data, f"temporal_{reduction}", series)
+            label = f"{_trials(series)}, state of site inputs"
+            panel.errorbar(rows["x"], rows["value"], rows["stderr"], fmt="x", color="black", markersize=3.5, elinewidth=0.6, label=label)
+        panel.set(xlabel=r"input dimension $n_\mathrm{in}$", ylabel="temporal rank of NTK$_S$", title=words)
+        panel = panels[f"fourier_{reduction}"]
+        _draw_lines(panel, data, "fourier", reduction)
+        panel.axvline(RESOLVED_FEATURES, color="0.4", linestyle=":", linewidth=0.8)
+        note, place = "digits of the\ninputs used up", (RESOLVED_FEATURES, 0.03)
+        panel.annotate(note, place, (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right", fontsize=6)
+        panel.set(xlabel="Fourier features of a one-dimensional input", ylabel="temporal rank of NTK$_S$", title=words)
+    for dimension, name in modes.items():
+        _draw_modes(panels[name], data, dimension)
+    first_modes = modes[dimensions[0]]
+    panels[first_modes].set_ylabel("weighted\ntemporal mode")
+    for name, panel_name in {"a": "architecture", "b": "dimension_mean", "c": first_modes, "d": "fourier_mean"}.items():
+        letter(panels[panel_name], name)
+    rank_legend(figure, panels["dimension_mean"], ncols=3)
+    return figure
+
+
+def _trials(series: str) -> str:
+    return rf"$n_x$ = {series.partition(', ')[2].partition(' ')[0]}"
+
+
+def _draw_lines(panel: Axes, data: pd.DataFrame, run: str, reduction: str) -> None:
+    draw_ranks(panel, data, f"temporal_{reduction}", {series: _trials(series) for series in _runs(data, run)})
+
+
+def _draw_modes(panel: Axes, data: pd.DataFrame, dimension: float) -> None:
+    rows = pick(data, panel="modes", y=dimension)
+    first_trial = rows["line"].min()
+    for order, mode in enumerate(_MODES):
+        line = pick(rows, series=f"mode {mode}", line=first_trial)
+        panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=0.9, label=str(mode))
+    panel.set(xlabel="time step", title=rf"$n_\mathrm{{in}}$ = {dimension:g}")
+    panel.margins(y=0.28)
+    panel.legend(title=None, fontsize=6, loc="upper right", ncols=3, handlelength=1.6, columnspacing=0.9, borderaxespad=0.1)
+
+
+def claims(data: pd.DataFrame) -> list[Claim]:
+    """Temporal rank follows the input's dimension and saturates; Fourier features raise it; the literal bound, point by point."""
+    found = []
+    for reduction in REDUCTIONS:
+        name, words = f"temporal_{reduction}", f"{reduction} reduction"
+        runs = _runs(data, "dimension")
+        found.append(follows(data, name, runs, words))
+        value, error = largest(_last_slope(mean_of_lines(data, name, series)) for series in runs)
+        claim = f"{words}: largest log-log slope of temporal rank between the two largest input dimensions"
+        found.append(at_most(claim, value, 0.5, stderr=error, reason="saturates: twice the inputs, less than 1.4 times the rank"))
+        for run, state in _STATES.items():
+            found += _bounds([mean_of_lines(data, name, series) for series in _runs(data, run)], f"{words}, {state}")
+        value, error = largest(_kept_down(mean_of_lines(data, name, series)) for series in _runs(data, "fourier"))
+        claim = (
+            f"{words}: largest ratio of temporal rank with the fewest Fourier features to that with {RESOLVED_FEATURES} or the most below"
+        )
+        found.append(at_most(claim, value, 0.5, stderr=error, reason="raise it: it doubles at least"))
+    return found
+
+
+def _bounds(lines: list[pd.DataFrame], words: str) -> list[Claim]:
+    """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 + heads) n_in, that of cat(X, A)."""
+    points = pd.concat(lines, ignore_index=True)
+    literal, error = largest([(points["value"] / points["x"], points["stderr"] / points["x"])])
+    above = math.nan if points["value"].isna().any() else float((points["value"] - points["x"] > 2 * points["stderr"]).mean())
+    exceptions = f"{words}: share of points whose temporal rank is above n_in by two standard errors"
+    mixed = f"{words}: largest temporal rank over (1 + heads) n_in"
+    columns = 1 + _HEADS
+    return [
+        at_most(f"{words}: largest temporal rank over n_in", literal, 1.0, stderr=error, reason="the bound as it is stated"),
+        at_most(exceptions, above, 0.0, reason="the bound has no exceptions"),
+        at_most(mixed, literal / columns, 1.0, stderr=error / columns, reason="the columns of cat(X, A)"),
+    ]
+
+
+def _last_slope(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """d log rank / d log n_in between the last two points, with its error."""
+    last = rows.iloc[-2:]
+    octaves = np.diff(np.log(last["x"]))
+    return pd.Series(np.diff(np.log(last["value"])) / octaves), pd.Series(np.hypot(*(last["stderr"] / last["value"])) / octaves)
+
+
+def _kept_down(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The rank at the fewest features over that at the most that are resolved, with its error."""
+    resolved = rows[rows["x"] <= RESOLVED_FEATURES]
+    first, last = (resolved.iloc[[index]].reset_index(drop=True) for index in (0, -1))
+    share = first["value"] / last["value"]
+    return share, pd.Series(share * np.hypot(first["stderr"] / first["value"], last["stderr"] / last["value"]))

@@ -45,6 +45,20 @@ def test_outputs_and_gradients_equal_those_of_a_plain_loop(kind: str, shape: tup
         assert relative_error(actual, gradient) < 1e-12
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("outputs", [1, 8, 9])
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_and_many_outputs_with_and_without_bias(kind: str, outputs: int, bias: bool) -> None:
+    model, inputs, error = model_of(kind), normal(3, 6, 3), normal(3, 6, outputs, seed=1)
+    model.readout = torch.nn.Linear(5, outputs, bias=bias).double()
+    ours, expected = model.training_outputs(inputs), loop_outputs(model, inputs)
+    assert ours.is_contiguous()
+    assert relative_error(ours, expected) < 1e-12
+    variables = list(model.parameters())
+    for actual, gradient in zip(gradients(ours, error, variables), gradients(expected, error, variables), strict=True):
+        assert relative_error(actual, gradient) < 1e-12
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.1, 0.01, 1e-3, 1e-6])
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision_at_every_size_of_the_state(kind: str, scale: float) -> None:

@@ -16,6 +16,8 @@ Tables = dict[str, pd.DataFrame]
 
 Draw = Callable[[Tables], StyledFigure | None]
 
+# of a legend, in inches
+_ENTRY_WIDTH = 0.85
 _NAMES = {"k": "$K$", "p": "$P$", "ntk": "NTK$_S$", "v": "$V$"}
 
 
@@ -197,4 +199,5 @@ def _legend_above(panel: Axes, *, columns: int) -> None:
 def _trial_legend(figure: StyledFigure, trials: list[int], extra: list[Line2D] | None = None) -> None:
     handles = [Line2D([], [], color=colour, label=f"trial {trial}") for trial, colour in zip(trials, shades(len(trials)), strict=True)]
     handles += extra or []
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    fitting = int(figure.get_figwidth() / _ENTRY_WIDTH)
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), fitting)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from matplotlib.lines import Line2D
 from kpflow_cli.claims import Claim, at_most
 
 from .drawn import Tables, drawn, first_step, pick
-from .style import COLOURS, LINE_STYLES, StyledFigure
+from .style import StyledFigure, line_look
 
 TRIALS, DIMENSION = "task.evaluation_trials", "task.input_dim"
 REDUCTIONS = {"mean": "mean over units", "trace": "partial trace over units"}
@@ -39,22 +38,21 @@ def rank_rows(
 def mean_of_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
     """``value`` and ``stderr`` by ``x``, ascending: the mean over seeds, and its error from those of the estimates."""
     rows = pick(data, panel=panel, series=series)
-    by_x = rows.assign(square=rows["stderr"] ** 2).groupby("x")
-    squares, count = by_x["square"].sum(min_count=1), by_x["value"].count()
-    value = by_x["value"].mean()
-    return pd.DataFrame({"x": value.index, "value": value.to_numpy(), "stderr": (np.sqrt(squares) / count).to_numpy()})
+    by_x = rows.assign(square=rows["stderr"] ** 2).groupby("x")[["value", "square"]]
+    # of one that is missing the mean is not known
+    mean = by_x.mean(skipna=False)
+    return pd.DataFrame({"x": mean.index, "value": mean["value"].to_numpy(), "stderr": np.sqrt(mean["square"] / by_x.size()).to_numpy()})
 
 
 def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str]) -> None:
     """Temporal ranks of several series with error bars, dashed the effective dimension of what comes in, grey the rank that is n_in."""
     places = []
     for order, (series, label) in enumerate(labels.items()):
-        colour = COLOURS[order % len(COLOURS)]
-        look: dict[str, Any] = {"color": colour, "linestyle": LINE_STYLES[order % len(LINE_STYLES)], "marker": "os^D"[order % 4]}
+        look = line_look(order)
         rows = mean_of_lines(data, name, series)
         panel.errorbar(rows["x"], rows["value"], rows["stderr"], label=label, markersize=2.5, linewidth=1.0, elinewidth=0.7, **look)
         inputs = mean_of_lines(data, "input", series)
-        panel.plot(inputs["x"], inputs["value"], color=colour, linestyle=(0, (2, 2)), linewidth=0.9, alpha=0.75)
+        panel.plot(inputs["x"], inputs["value"], color=look["color"], linestyle=(0, (2, 2)), linewidth=0.9, alpha=0.75)
         places += [rows["x"].min(), rows["x"].max()]
     ends = [min(places), max(places)]
     panel.plot(ends, ends, color="0.6", linewidth=0.6, zorder=0)
@@ -78,7 +76,7 @@ def follows(data: pd.DataFrame, panel: str, series: Iterable[str], words: str) -
         found.append((pd.Series(factors), pd.Series(factors * ranks["stderr"] / ranks["value"])))
     value, error = largest(found)
     claim = f"{words}: largest factor between temporal rank and the input's effective dimension"
-    return at_most(claim, value, 2.0, stderr=error, reason="follows: within a factor of two, over three decades")
+    return at_most(claim, value, 2.0, stderr=error, reason="follows: within a factor of two, while the dimension grows by hundreds")
 
 
 def largest(found: Iterable[tuple[pd.Series, pd.Series]]) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ from .attention_ranks import (
     rank_rows,
 )
 from .drawn import Tables, stacked
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
+from .style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
 
 _HEADS = "model.heads"
 
@@ -72,7 +71,8 @@ def draw(data: pd.DataFrame) -> StyledFigure:
             panel.set_title(rf"$n_x$ = {trials} trials")
     for reduction, words in REDUCTIONS.items():
         panels[f"{reduction}_{min(runs)}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
-    panels[f"ratio_{min(runs)}"].set_ylabel("over the rank\nwith 1 head, mean")
+    first = runs[min(runs)][0].partition(", ")[2]
+    panels[f"ratio_{min(runs)}"].set_ylabel(f"over the rank\nwith {first}, mean")
     rank_legend(figure, next(iter(panels.values())), ncols=6)
     return figure
 
@@ -81,8 +81,7 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
     first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
     for order, rows in enumerate(others, start=1):
         ratio, error = _over(rows, first)
-        look: dict[str, Any] = {"color": COLOURS[order], "linestyle": LINE_STYLES[order % len(LINE_STYLES)], "marker": "os^D"[order % 4]}
-        panel.errorbar(rows["x"], ratio, error, markersize=2.5, linewidth=0.9, elinewidth=0.7, **look)
+        panel.errorbar(rows["x"], ratio, error, markersize=2.5, linewidth=0.9, elinewidth=0.7, **line_look(order))
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
     panel.set(xscale="log", ylim=(min(low, 0.8), max(high, 1.2)))

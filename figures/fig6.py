@@ -24,17 +24,18 @@ from .attention_ranks import (
     rank_legend,
     rank_rows,
 )
-from .drawn import Tables, drawn, first_step, pick, stacked
+from .drawn import Tables, drawn, first_step, number, pick, stacked
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
 
 _FEATURES = "model.fourier_features"
-_HEADS = 1
+_HEADS = "model.heads"
 # of the digits of double precision all are used up by this many features of numbers of order 1
 RESOLVED_FEATURES = 104
 # the key that the points of a run differ in
 _KEYS = {"dimension": DIMENSION, "site_inputs": DIMENSION, "fourier": _FEATURES}
 _STATES = {"dimension": "site outputs", "site_inputs": "site inputs"}
 _MODES = (1, 2, 3)
+_UNKNOWN = (pd.Series([math.nan]), pd.Series([math.nan]))
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -45,15 +46,19 @@ def data(tables: Tables) -> pd.DataFrame:
         for run, key in _KEYS.items()
         for trials in sorted(pick(measured, run=run)[TRIALS].unique())
     ]
-    modes = pick(first_step(tables["temporal_modes"]), operator="ntk", seed=tables["temporal_modes"]["seed"].min())
+    parts.append(drawn("heads", "all", value=float(measured[_HEADS].max())))
+    # of several seeds and numbers of trials the first
+    one = {key: tables["temporal_modes"][key].min() for key in ("seed", TRIALS, _HEADS)}
+    modes = pick(first_step(tables["temporal_modes"]), operator="ntk", **one)
     for dimension, rows in modes.groupby(DIMENSION):
         weighted = rows.assign(weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max())
         for mode in _MODES:
             shown = pick(weighted, mode=mode)
             where = {"line": shown["trial"], "x": shown["time"], "y": float(str(dimension))}
             parts.append(drawn("modes", f"mode {mode}", value=shown["weighted"], **where))
-    maps = pick(first_step(tables["attention_map"]), head=1, seed=tables["attention_map"]["seed"].min())
-    maps = pick(maps, **{DIMENSION: maps[DIMENSION].median()})
+    maps = pick(first_step(tables["attention_map"]), head=1, **one)
+    dimensions = sorted(maps[DIMENSION].unique())
+    maps = pick(maps, **{DIMENSION: dimensions[len(dimensions) // 2]})
     parts.append(drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"]))
     return stacked(parts)
 
@@ -129,7 +134,8 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         claim = f"{words}: largest log-log slope of temporal rank between the two largest input dimensions"
         found.append(at_most(claim, value, 0.5, stderr=error, reason="saturates: twice the inputs, less than 1.4 times the rank"))
         for run, state in _STATES.items():
-            found += _bounds([mean_of_lines(data, name, series) for series in _runs(data, run)], f"{words}, {state}")
+            lines = [mean_of_lines(data, name, series) for series in _runs(data, run)]
+            found += _bounds(lines, number(data, panel="heads")[0], f"{words}, {state}")
         value, error = largest(_kept_down(mean_of_lines(data, name, series)) for series in _runs(data, "fourier"))
         claim = (
             f"{words}: largest ratio of temporal rank with the fewest Fourier features to that with {RESOLVED_FEATURES} or the most below"
@@ -138,14 +144,15 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _bounds(lines: list[pd.DataFrame], words: str) -> list[Claim]:
+def _bounds(lines: list[pd.DataFrame], heads: float, words: str) -> list[Claim]:
     """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 + heads) n_in, that of cat(X, A)."""
     points = pd.concat(lines, ignore_index=True)
     literal, error = largest([(points["value"] / points["x"], points["stderr"] / points["x"])])
-    above = math.nan if points["value"].isna().any() else float((points["value"] - points["x"] > 2 * points["stderr"]).mean())
+    unknown = points[["value", "stderr"]].isna().any(axis=None)
+    above = math.nan if unknown else float((points["value"] - points["x"] > 2 * points["stderr"]).mean())
     exceptions = f"{words}: share of points whose temporal rank is above n_in by two standard errors"
     mixed = f"{words}: largest temporal rank over (1 + heads) n_in"
-    columns = 1 + _HEADS
+    columns = 1 + heads
     return [
         at_most(f"{words}: largest temporal rank over n_in", literal, 1.0, stderr=error, reason="the bound as it is stated"),
         at_most(exceptions, above, 0.0, reason="the bound has no exceptions"),
@@ -154,15 +161,19 @@ def _bounds(lines: list[pd.DataFrame], words: str) -> list[Claim]:
 
 
 def _last_slope(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """d log rank / d log n_in between the last two points, with its error."""
+    """d log rank / d log n_in between the last two points, with its error; NaN of a single point."""
+    if len(rows) < 2:
+        return _UNKNOWN
     last = rows.iloc[-2:]
-    octaves = np.diff(np.log(last["x"]))
-    return pd.Series(np.diff(np.log(last["value"])) / octaves), pd.Series(np.hypot(*(last["stderr"] / last["value"])) / octaves)
+    growth = np.diff(np.log(last["x"]))
+    return pd.Series(np.diff(np.log(last["value"])) / growth), pd.Series(np.hypot(*(last["stderr"] / last["value"])) / growth)
 
 
 def _kept_down(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """The rank at the fewest features over that at the most that are resolved, with its error."""
+    """The rank at the fewest features over that at the most that are resolved, with its error; NaN of fewer than two."""
     resolved = rows[rows["x"] <= RESOLVED_FEATURES]
+    if len(resolved) < 2:
+        return _UNKNOWN
     first, last = (resolved.iloc[[index]].reset_index(drop=True) for index in (0, -1))
     share = first["value"] / last["value"]
     return share, pd.Series(share * np.hypot(first["stderr"] / first["value"], last["stderr"] / last["value"]))

@@ -15,7 +15,7 @@ from .drawn import Tables, pick
 from .planes import draw_plane, share_explained, typical_factor, typical_growth, with_error
 from .style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
 
-_WIDTH, _SERIES = "model.width", "1 head"
+_WIDTH, _SERIES = "model.width", "plane"
 _TITLES = {
     "temporal_mean": "temporal rank, mean",
     "spatial_mean": "spatial rank, mean",

@@ -96,14 +96,14 @@ def least_growth(plane: np.ndarray) -> float:
 
 
 def typical_factor(plane: np.ndarray) -> float:
-    """Median over the columns of a plane ``(y, x)`` of logarithms: how many times as large the last row is as the first."""
-    return float(np.exp(np.median(plane[-1] - plane[0])))
+    """Median over the columns of a plane ``(y, x)`` of logarithms: how many times as large the last row is as the first; NaN of one row."""
+    return float(np.exp(np.median(plane[-1] - plane[0]))) if len(plane) > 1 else math.nan
 
 
 def share_explained(plane: np.ndarray, axis: int) -> float:
-    """Of the variance of a plane ``(y, x)``, that of its means along the other axis: axis 0 is y, 1 is x."""
+    """Of the variance of a plane ``(y, x)``, that of its means along the other axis: axis 0 is y, 1 is x; NaN of a single place there."""
     total = plane.var()
-    return float(plane.mean(axis=1 - axis).var() / total) if total > 0 else float("nan")
+    return float(plane.mean(axis=1 - axis).var() / total) if total > 0 and plane.shape[axis] > 1 else math.nan
 
 
 def with_error(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def with_error(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> 
     if rows["value"].isna().any():
         return math.nan, math.nan
     planes = rows.assign(log=np.log(rows["value"]), error=rows["stderr"] / rows["value"])
-    by_seed = planes.pivot_table(index=["line", "y"], columns="x", values=["log", "error"])
+    by_seed = planes.pivot_table(index=["line", "y"], columns="x", values=["log", "error"], dropna=False)
     shape = (rows["line"].nunique(), rows["y"].nunique(), rows["x"].nunique())
     logs, errors = (by_seed[name].to_numpy().reshape(shape) for name in ("log", "error"))
     noise = np.random.default_rng(0).standard_normal((_RESAMPLINGS, *shape))

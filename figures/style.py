@@ -152,6 +152,11 @@ def shades(count: int) -> list[tuple[float, float, float, float]]:
     return [colormap(0.85 * index / max(count - 1, 1)) for index in range(count)]
 
 
+def line_look(order: int) -> dict[str, Any]:
+    """Colour, line style and marker of one of several lines."""
+    return {"color": COLOURS[order % len(COLOURS)], "linestyle": LINE_STYLES[order % len(LINE_STYLES)], "marker": "os^D"[order % 4]}
+
+
 def line_with_band(panel: Axes, x: Any, value: Any, error: Any, label: str, order: int) -> None:
     """A line with a band of one standard error on both sides; ``order`` picks colour and line style."""
     colour = COLOURS[order % len(COLOURS)]

@@ -112,7 +112,9 @@ def _core(ntk: NTK, analysis: Analysis, generator: torch.Generator) -> tuple[lis
     for site, variables in ntk.core.variables_by_site.items():
         flat = variables.flatten(0, -2).double()
         gram = flat.T @ flat if flat.shape[0] > flat.shape[1] else flat @ flat.T
-        rows.append(_exact(f"v_{site}", "effective_rank", gram.trace().square() / gram.square().sum()))
+        # h_{t-1} of a single time step is 0, of rank 0
+        rank = gram.trace().square() / gram.square().sum() if gram.any() else gram.new_zeros(())
+        rows.append(_exact(f"v_{site}", "effective_rank", rank))
     return rows, _spectrum("v", singular, squares, analysis.eigenvalues)
 
 
@@ -206,7 +208,7 @@ def _full(
     """
     directions = target_directions.to(ntk.device, ntk.dtype)
     quotients = [rayleigh_quotient(ntk, direction).value for direction in directions]
-    sketch = extend(orthonormalize(directions), pairs.vectors)
+    sketch = extend(orthonormalize(directions), pairs.vectors) if len(directions) else pairs.vectors
     sampler = Sampler(ntk, ntk.core, generator=generator, sketch=sketch, block_size=analysis.block_size)
 
     def least_certain() -> Estimate:

@@ -87,7 +87,7 @@ class RecurrentModel(Model):
 class TorchModel(RecurrentModel):
     """``model=gru`` and ``model=vanilla_rnn``."""
 
-    bias: bool = key("whether the recurrence has biases")
+    bias: bool = key("whether the recurrence, or the maps of model=attention, have biases")
 
 
 @dataclass
@@ -99,12 +99,14 @@ class AttentionModel:
     heads: int = key("attention heads", at_least=1)
     mlp_width: int = key("units of the MLP's hidden layers", at_least=1)
     mlp_layers: int = key("affine maps of the MLP, the last of which gives the outputs", at_least=1)
-    bias: bool = key("whether the maps have biases")
+    bias: bool = key("whether the recurrence, or the maps of model=attention, have biases")
     causal: bool = key("whether a time step attends to none after it")
     positions: int = key("learned positional embeddings, one a time step; 0 for none", at_least=0)
     fourier_features: int = key(
         "lift each input x to so many of sin(2 pi x), cos(2 pi x), sin(4 pi x), cos(4 pi x), sin(8 pi x), ...; 0 for x itself",
         at_least=0,
+        # beyond, numbers of single precision overflow
+        at_most=240,
     )
     initialization: str = key("how weight matrices are drawn", choices=("xavier_normal", "orthogonal", "torch_default"))
 

@@ -63,7 +63,8 @@ class Evaluation:
                 torch.autograd.grad(outputs, states, mode, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
                 for mode in modes
             ]
-        directions = torch.stack(carried).double()
+        # targets that are 0 everywhere have no modes
+        directions = torch.stack(carried).double() if carried else states.new_zeros(0, *states.shape, dtype=torch.float64)
         lengths = directions.flatten(1).norm(dim=1)
         seen = lengths > 0
         return directions[seen] / lengths[seen].reshape(-1, 1, 1, 1)

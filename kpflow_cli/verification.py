@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from kpflow_cli.plan import Plan
 
 TOLERANCE = 1e-10
 _LARGEST = 3000
+# of the table's first column
+_NAME_WIDTH = 44
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,15 @@ def verify(config: DictConfig) -> None:
     if plan.dtype != torch.float64:
         raise UserError(f"dtype={config.dtype}: verify works in float64")
     print(f"{type(plan.model).__name__} on {type(plan.task).__name__}: {inputs.shape[0]} trials, {inputs.shape[1]} steps, N = {size}")
-    print(f"{'quantity':<44}relative error")
-    worst = 0.0
+    print(f"{'quantity':<{_NAME_WIDTH}}  relative error")
+    errors = []
     for comparison in tqdm(comparisons(plan), unit="quantity", disable=not sys.stderr.isatty(), leave=False):
         error = comparison.relative_error
-        worst = max(worst, error)
-        tqdm.write(f"{comparison.name:<44}{error:.1e}{'' if error <= TOLERANCE else '  <- above 1e-10'}", file=sys.stdout)
+        errors.append(error)
+        # not a number is no small number
+        mark = "" if error <= TOLERANCE else "  <- above 1e-10"
+        tqdm.write(f"{comparison.name:<{_NAME_WIDTH}}  {error:.1e}{mark}", file=sys.stdout)
+    worst = math.nan if any(math.isnan(error) for error in errors) else max(errors)
     if not worst <= TOLERANCE:
         raise FailedRunError(f"verification failed: largest relative error {worst:.1e}, above {TOLERANCE:.0e}")
     print(f"all below {TOLERANCE:.0e}; largest {worst:.1e}")
@@ -132,7 +138,7 @@ def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[st
 def _dense_operators(plan: Plan, trajectory: Linearization | ModuleTrajectory) -> dict[str, Tensor]:
     """P, K, NTK_S, V and the core, and V of each site alone as ``v_<site>``."""
     model, inputs = plan.model, plan.evaluation.batch.inputs
-    own = plan.config.analysis.state == "own"
+    own = plan.config.analysis.state == "own" or (isinstance(model, SelfAttention) and plan.config.analysis.state == "site_outputs")
     if isinstance(trajectory, Linearization):
         assert isinstance(model, RecurrentModel)
         inverse = dense_inverse_propagator(model, inputs)
@@ -218,7 +224,7 @@ def _dense_statistics(
         yield (operator, "effective_rank", "full"), squared.trace() ** 2 / squared.norm() ** 2
     for operator in exact.keys() - {"ntk", "k", "p", "p_inverse", "core", "v"}:
         gram = exact[operator] @ exact[operator].T
-        yield (operator, "effective_rank", "full"), gram.trace() ** 2 / gram.norm() ** 2
+        yield (operator, "effective_rank", "full"), (gram.trace() ** 2 / gram.norm() ** 2).nan_to_num(nan=0.0)
     ntk, core = exact["ntk"], exact["core"]
     norms = ntk.norm() * core.norm()
     yield ("ntk", "alignment", "full"), (ntk * core).sum() / norms

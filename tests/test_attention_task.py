@@ -8,6 +8,8 @@ from kpflow_cli.tasks.attention import Attention
 from oracles import seeded
 from small_runs import small_config
 
+from kpflow_cli.measurements import measure
+from kpflow_cli.operators import global_ntk
 from kpflow_cli.plan import Plan
 
 
@@ -43,9 +45,21 @@ def test_inputs_are_standard_normal() -> None:
     assert abs(inputs.var().item() - 1) < 5 * (2 / len(inputs)) ** 0.5
 
 
-def test_one_number_has_no_variance_to_scale_by() -> None:
-    batch = plan_of("task.time_steps=1", "task.evaluation_trials=1").evaluation.batch
-    assert batch.targets.item() == 0
+def test_one_number_has_no_variance_to_scale_by_and_no_target_mode() -> None:
+    plan = plan_of("task.time_steps=1", "task.evaluation_trials=1")
+    assert plan.evaluation.batch.targets.item() == 0
+    trajectory = plan.trajectory()
+    directions = plan.target_directions(trajectory)
+    assert directions.shape == (0, *trajectory.state.shape)
+    rows = measure(global_ntk(trajectory), directions, plan.analysis, seeded()).measurements
+    assert {row.quantity for row in rows if row.operator == "ntk" and row.reduction == "full"} == {
+        "trace",
+        "frobenius_norm",
+        "effective_rank",
+        "operator_norm",
+        "alignment",
+        "random_core_alignment",
+    }
 
 
 def test_gradient_descent_learns_it() -> None:

@@ -122,8 +122,8 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
     [
         (["rum"], "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, claims, table, bench, list"),
         (["list", "x"], "list takes no arguments, got 'x'"),
-        (["run", "task=memorpro"], "no task 'memorpro' (did you mean 'memorypro'?); valid: memorypro"),
-        (["run", "model=gur"], "no model 'gur' (did you mean 'gru'?); valid: cnn, custom, gru, gru2, "),
+        (["run", "task=memorpro"], "no task 'memorpro' (did you mean 'memorypro'?); valid: attention, memorypro"),
+        (["run", "model=gur"], "no model 'gur' (did you mean 'gru'?); valid: attention, cnn, custom, gru, gru2, "),
         (["run", "model.gian=1"], "no key 'model.gian' (did you mean 'gain'?); keys there: _target_, units, gain,"),
         (["run", "sede=1"], "no key 'sede' (did you mean 'seed'?); keys there:"),
         (["run", "+model.depth=1"], "no key 'model.depth'; keys there: _target_, units,"),

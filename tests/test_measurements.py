@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from small_runs import small_config
 
+from kpflow_cli import verification
+from kpflow_cli.errors import FailedRunError
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.measurements import Analysis, Measurement, measure
 from kpflow_cli.operators import GlobalNTK, global_ntk, mean_over
 from kpflow_cli.plan import Plan
 from kpflow_cli.records.temporal import temporal_modes
-from kpflow_cli.verification import comparisons
+from kpflow_cli.verification import Comparison, comparisons
 
 SHAPES = {
     "usual": (),
     "one trial": ("task.evaluation_trials=1",),
-    "one step": ("task.stimulus_steps=1", "task.memory_steps=0", "task.response_steps=1", "model.units=3"),
+    "two steps": ("task.stimulus_steps=1", "task.memory_steps=0", "task.response_steps=1", "model.units=3"),
     "one unit": ("model.units=1",),
+    "a single time": ("task=attention", "task.time_steps=1", "model.units=3"),
 }
 
 
@@ -56,6 +60,15 @@ def test_verification_notices_a_wrong_operator(monkeypatch: pytest.MonkeyPatch) 
     assert errors["P"] > 1e-10
     assert errors["NTK_S as J J^*"] > 1e-10
     assert errors["K"] < 1e-10
+
+
+def test_verification_notices_what_is_no_number(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small_config("model=rnn", config_name="verify")
+    nan, one = torch.tensor(math.nan), torch.tensor(1.0)
+    monkeypatch.setattr(verification, "comparisons", lambda _: iter([Comparison("first", one, nan), Comparison("second", one, one)]))
+    with pytest.raises(FailedRunError, match="largest relative error nan"):
+        verification.verify(config)
+    assert "nan  <- above 1e-10" in capsys.readouterr().out
 
 
 def test_estimates_agree_with_exact_values_within_their_errors() -> None:

@@ -42,6 +42,7 @@ def test_measurements_have_one_row_for_each_quantity(finished: Path) -> None:
     expected |= {("ntk", f"{q}_{mode}", "full") for q in ("target_overlap", "rayleigh_quotient") for mode in (1, 2, 3)}
     expected |= {(operator, quantity, "full") for operator in ("k", "core") for quantity in (*whole, "operator_norm")}
     expected |= {("v", quantity, "full") for quantity in ("frobenius_norm", "effective_rank", "operator_norm")}
+    expected |= {(f"v_{site}", "effective_rank", "full") for site in ("recurrent", "input")}
     expected |= {("p", quantity, "full") for quantity in ("frobenius_norm", "operator_norm")}
     for step in STEPS:
         rows = table[table["step"] == step]

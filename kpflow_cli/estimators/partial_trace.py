@@ -150,7 +150,7 @@ def pair_products(first: Tensor, second: Tensor) -> Tensor:
 def _products_of_grams(first: Tensor, second: Tensor) -> Tensor:
     """From Y_i Y_i^T and Z_j Z_j^T, some of their rows at a time: all of them may be more numbers than the matrices themselves."""
     products = first.new_zeros(len(first), len(second))
-    rows = max(1, _GRAM_BYTES // (first[:, :1, :1].nbytes * first.shape[1]))
+    rows = max(1, _GRAM_BYTES // (max(first[:, :1, :1].nbytes, second[:, :1, :1].nbytes) * first.shape[1]))
     for start in range(0, first.shape[1], rows):
         part = slice(start, start + rows)
         grams = (first[:, part] @ first.mT).flatten(1)

@@ -19,7 +19,7 @@ class SelfAttention(Model):
 
     Every map is a weight site: ``projection``, ``positions`` (a learned embedding of each time step, if there are any), ``query``, ``key``,
     ``value``, ``merge`` (of the heads), and ``mlp.0``, ``mlp.1``, ..., the last of which gives the outputs. The state is all their outputs
-    side by side, ``(B, T, m)``.
+    side by side, ``(B, T, m)``; once some are frozen, ``linearize`` has those of the others.
 
     Attributes:
         fourier_features: F, how many features of each input channel come in instead of it; 0 for none.

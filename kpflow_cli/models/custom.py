@@ -35,7 +35,7 @@ class CustomModel(Model):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.target, self._state, self._others, self._output_size = target, state, others, output_size
+        self.target, self.others, self._state, self._output_size = target, others, state, output_size
         build = _imported(target)
         # the class draws its initial weights from torch's global generator
         with torch.random.fork_rng(devices=[]):
@@ -81,7 +81,7 @@ class CustomModel(Model):
 
     def linearize(self, inputs: Tensor) -> ModuleTrajectory:
         """As ``Model.linearize`` says, in evaluation mode."""
-        return trace(self, inputs, state=lambda result: result[1], others=self._others)
+        return trace(self, inputs, state=lambda result: result[1], others=self.others)
 
     def _named_state(self) -> nn.Module:
         assert self._state is not None

@@ -39,6 +39,7 @@ class LinearMap:
         variables: gives v by row, ``(*rows, d)``, where L(W) is a product of one matrix W with each row; None otherwise.
         elementwise: gives v by row, ``(*rows, d)``, where L(W) is the elementwise product of W ``(d,)`` with each; None otherwise.
         of_variables: u of other ``variables``, where they are what the function is called with; None otherwise.
+        output_by_row: whether u is ``(*rows, a)``, row by row as v is.
     """
 
     function: str
@@ -49,6 +50,7 @@ class LinearMap:
     variables: Callable[[], Tensor | None] = _nothing
     elementwise: Callable[[], Tensor | None] = _nothing
     of_variables: Callable[[Tensor], Tensor] | None = None
+    output_by_row: bool = True
 
 
 def _linear(_: IsParameter, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> LinearMap:  # noqa: A002
@@ -74,7 +76,14 @@ def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearM
             of_variables=lambda v: v @ second,
         )
     rows = second.mT if second.ndim > 1 else second
-    return LinearMap("product from the left", first, None, lambda w: w @ second, variables=lambda: rows if first.ndim == 2 else None)
+    return LinearMap(
+        "product from the left",
+        first,
+        None,
+        lambda w: w @ second,
+        variables=lambda: rows if first.ndim == 2 else None,
+        output_by_row=False,
+    )
 
 
 def _convolution(function: Callable[..., Tensor]) -> Callable[..., LinearMap]:
@@ -105,6 +114,7 @@ def _convolution(function: Callable[..., Tensor]) -> Callable[..., LinearMap]:
             lambda w: function(input, w, None, stride, padding, dilation, groups),
             lambda b, shape: b.reshape(-1, *(1,) * space).expand(shape),
             variables=patches,
+            output_by_row=False,
         )
 
     return read

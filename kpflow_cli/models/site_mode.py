@@ -180,7 +180,8 @@ class SiteMode(TorchFunctionMode):
                 again = func(parameter, *args[1:], **kwargs)
                 return again[index] if several else again
 
-            name = getattr(func, "__name__", "view")
+            # of an attribute such as T what is called is the getter
+            name = getattr(func.__self__ if getattr(func, "__name__", "") == "__get__" else func, "__name__", "view")
             path = f"{base.path}.{name}{args[1:] or ''}{f'[{index}]' if several else ''}"
             self._views[id(tensor)] = tensor, ParameterView(base.name, (*base.steps, step), path)
         return result

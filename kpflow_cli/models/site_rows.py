@@ -36,7 +36,8 @@ def side_by_side(calls: Sequence[SiteCall], values: Sequence[Tensor], rows: torc
     found = []
     for indices in by_site(calls):
         of_site = rows_of_site([calls[index] for index in indices], [values[index] for index in indices], rows)
-        if of_site is None:
+        # of a convolution with as many channels as there are times only the shape would fit
+        if of_site is None or not calls[indices[0]].map.output_by_row:
             raise UserError(
                 f"site {calls[indices[0]].name} does not have one row for each of (trial, time) = {tuple(rows)}: no common state"
             )

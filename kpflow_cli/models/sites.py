@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.models.tracing import ModuleTrajectory, SiteState, trace
+from kpflow_cli.models.tracing import ModuleTrajectory, OtherParameters, SiteState, trace
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,13 @@ class Linearization:
 
 
 class Model(nn.Module, ABC):
-    """A network that kpflow trains and measures."""
+    """A network that kpflow trains and measures.
+
+    Attributes:
+        others: what becomes of trained parameters outside of linear maps.
+    """
+
+    others: OtherParameters = "refuse"
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +104,7 @@ class Model(nn.Module, ABC):
 
     def trajectory(self, inputs: Tensor, state: SiteState | None = None) -> Linearization | ModuleTrajectory:
         """That of ``linearize`` on the network's own state, or with all its weight sites' outputs or inputs as the state."""
-        return self.linearize(inputs) if state is None else trace(self, inputs, state=state)
+        return self.linearize(inputs) if state is None else trace(self, inputs, state=state, others=self.others)
 
 
 class RecurrentModel(Model):

@@ -152,7 +152,7 @@ class _Watched:
             output = visit(call, live, output)
             if self._of_sites:
                 calls.append(call)
-                of_calls.append(_variables(call, live) if self._state is SiteState.INPUTS else output)
+                of_calls.append(self._in_state(call, live, output))
             # the next function may work in place
             return output.clone() if self._of_sites else output
 
@@ -171,7 +171,7 @@ class _Watched:
 
         def look(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
             calls.append(call)
-            shapes.append((_variables(call, live) if self._state is SiteState.INPUTS else output).shape)
+            shapes.append(self._in_state(call, live, output).shape)
             return output
 
         with torch.no_grad():
@@ -193,6 +193,15 @@ class _Watched:
         if self._state is None:
             return torch.arange(sum(shape.numel() for shape in shapes))
         return places(calls, shapes, self._rows) if self._state is SiteState.OUTPUTS else None
+
+    def _in_state(self, call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
+        """What of a call stands in a state of sites: u, or v by row. Raises UserError where v is not what the function is called with."""
+        if self._state is not SiteState.INPUTS:
+            return output
+        variables = live.variables()
+        if variables is None or live.of_variables is None:
+            raise UserError(f"site {call.name}: a {call.map.function} has no inputs by trial and time; take the site outputs as the state")
+        return variables
 
     @property
     def _of_sites(self) -> bool:
@@ -234,14 +243,6 @@ class _Watched:
         if not isinstance(found, Tensor):
             raise UserError(f"the state is a {type(found).__name__}, not a tensor")
         return found
-
-
-def _variables(call: SiteCall, live: LinearMap) -> Tensor:
-    """v of a call, by row. Raises UserError where it is not what the function is called with."""
-    variables = live.variables()
-    if variables is None or live.of_variables is None:
-        raise UserError(f"site {call.name}: a {call.map.function} has no inputs by trial and time; take the site outputs as the state")
-    return variables
 
 
 @contextmanager

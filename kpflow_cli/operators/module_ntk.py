@@ -95,7 +95,7 @@ class SiteDerivative(LinearOperator):
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
-        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape).detach()
+        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
 
 
 def _names(call: SiteCall, *, biases: bool) -> list[str]:
@@ -114,10 +114,10 @@ def _over_block(function: Callable[[Tensor], Tensor], block: Tensor, shape: tupl
     for start in range(0, len(block), at_once):
         part = slice(start, start + at_once)
         try:
-            images[part] = vmap(function)(block[part])
+            images[part] = vmap(function)(block[part]).detach()
         except RuntimeError:
             # code that works in place on tensors of its own cannot be batched
-            images[part] = torch.stack([function(vector) for vector in block[part]])
+            images[part] = torch.stack([function(vector) for vector in block[part]]).detach()
     return images
 
 
@@ -198,11 +198,10 @@ class SiteCore(Core):
 
     symbol = "V_s V_s^T (x) I"
 
-    def __init__(self, trajectory: ModuleTrajectory) -> None:
-        assert trajectory.site_places is not None
+    def __init__(self, trajectory: ModuleTrajectory, places: Tensor, variables_by_site: dict[str, Tensor]) -> None:
         derivative = SiteDerivative(trajectory, separate=True)
-        arrangement = SiteArrangement(trajectory.site_places, derivative.out_shape[0], dtype=derivative.dtype, device=derivative.device)
-        super().__init__(arrangement @ derivative, _site_variables(trajectory, trajectory.site_places.shape[:-1]))
+        arrangement = SiteArrangement(places, derivative.out_shape[0], dtype=derivative.dtype, device=derivative.device)
+        super().__init__(arrangement @ derivative, variables_by_site)
         self._trajectory = trajectory
 
     def eigenvalues(self) -> Tensor | None:
@@ -233,22 +232,22 @@ class ModuleNTK(GramOperator):
     @cached_property
     def core(self) -> Core:
         """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of the state's."""
-        if self._trajectory.site_places is not None:
-            return SiteCore(self._trajectory)
-        rows = self._trajectory.state.shape[:-1]
+        state, places = self._trajectory.state, self._trajectory.site_places
+        rows = state.shape[:-1]
         variables = _site_variables(self._trajectory, rows)
-        if not variables:
+        # site outputs one after the other have no rows, and need none
+        if rows and not variables:
             raise UserError(f"no weight site has one row for each of the state's {tuple(rows)}: there is no Kronecker core on this state")
-        return KroneckerCore(variables, self._trajectory.state.shape[-1])
+        return KroneckerCore(variables, state.shape[-1]) if places is None else SiteCore(self._trajectory, places, variables)
 
 
 def _site_variables(trajectory: ModuleTrajectory, rows: torch.Size) -> dict[str, Tensor]:
-    """v_s ``(*rows, d_s)`` of the sites that have these rows, by name."""
-    found = {}
+    """v_s ``(*rows, d_s)`` of the sites that have these rows, by name; of two uses of one weight the second by all that tells it apart."""
+    found: dict[str, Tensor] = {}
     for calls in _sites(trajectory):
         variables = [call.map.variables() for call in calls] if calls[0].weight is not None else []
         known = [each for each in variables if each is not None]
         fitting = rows_of_site(calls, known, rows) if known and len(known) == len(calls) else None
         if fitting is not None:
-            found[calls[0].name] = fitting
+            found[calls[0].site if calls[0].name in found else calls[0].name] = fitting
     return found

@@ -8,6 +8,7 @@ import torch
 from oracles import DenseOracle, build_model, normal, relative_error, rotation, seeded, spectrum
 from torch import Tensor
 
+from kpflow_cli.estimators import partial_trace
 from kpflow_cli.estimators.frame_statistics import PairStatistics
 from kpflow_cli.estimators.partial_trace import PartialTraceSampler, pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
@@ -96,12 +97,14 @@ def test_trace_and_squared_norm_are_unbiased() -> None:
         assert ((found[:, index].mean(0) - exact).abs() < limit).all()
 
 
+@pytest.mark.parametrize("gram_bytes", [1, 200, 2**25])
 @pytest.mark.parametrize(("kept", "reduced"), [(3, 7), (7, 3), (4, 4), (1, 5), (5, 1), (1, 1)])
-def test_pair_products_in_either_form(kept: int, reduced: int) -> None:
+def test_pair_products_in_either_form(kept: int, reduced: int, gram_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_trace, "_GRAM_BYTES", gram_bytes)
     matrices = normal(6, kept, reduced)
     expected = torch.einsum("iac,jad->ijcd", matrices, matrices).square().sum((2, 3))
     assert relative_error(pair_products(matrices, matrices), expected) < 1e-13
-    # the transposed matrices, whose products differ, take the other branch
+    # the transposed matrices, whose products differ, take the other form
     other = torch.einsum("iac,jdc->ijad", matrices, matrices).square().sum((2, 3))
     assert relative_error(pair_products(*2 * (matrices.mT.contiguous(),)), other) < 1e-13
 

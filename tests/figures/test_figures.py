@@ -351,13 +351,13 @@ COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
                 for claim in ("largest temporal rank over n_in", "share of points", r"largest temporal rank over \(1")
             ),
             ("fig6", f"^{reduction} reduction: largest ratio", setting(7.0, panel=f"temporal_{reduction}", series="fourier*")),
-            ("fig9", f"^temporal rank, {reduction} .*: median", over_plane(f"temporal_{reduction}", "1 head", lambda _, n_in: 1 / n_in)),
-            ("fig9", f"^temporal rank, {reduction} .*: share", over_plane(f"temporal_{reduction}", "1 head", lambda width, _: width)),
+            ("fig9", f"^temporal rank, {reduction} .*: median", over_plane(f"temporal_{reduction}", "plane", lambda _, n_in: 1 / n_in)),
+            ("fig9", f"^temporal rank, {reduction} .*: share", over_plane(f"temporal_{reduction}", "plane", lambda width, _: width)),
             *(
                 (
                     "fig9",
                     f"^spatial rank, {reduction} .* of {claim}",
-                    over_plane(f"spatial_{reduction}", "1 head", lambda width, _: 1 / width),
+                    over_plane(f"spatial_{reduction}", "plane", lambda width, _: 1 / width),
                 )
                 for claim in ("the rank", "its growth")
             ),
@@ -365,10 +365,7 @@ COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
             ("fig10", f"^{reduction} .* the input's", setting(1e4, panel=f"temporal_{reduction}")),
         )
     ),
-    *(
-        ("fig9", f"^overall rank: .* of {claim}", over_plane("overall", "1 head", narrowest_is_best))
-        for claim in ("the rank", "its growth")
-    ),
+    *(("fig9", f"^overall rank: .* of {claim}", over_plane("overall", "plane", narrowest_is_best)) for claim in ("the rank", "its growth")),
     ("fig7", "relative spread", setting(1.0, panel="trace", series="trace_unit")),
     ("fig8", "largest relative residual", setting(1e-3, panel="residuals")),
     ("fig8", "end states at g = 0.9 without", setting(2.0, panel="end_states", series="g=0.9, 0 points")),
@@ -395,6 +392,26 @@ def test_what_was_not_measured_is_undecided(name: str, made: Path) -> None:
     data = data_of(name, made)
     verdicts = {claim.verdict for claim in module(name).claims(data.assign(value=float("nan")))}
     assert "holds" not in verdicts
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "unknown"),
+    [
+        ("fig6", "x", {"slope": 2, "ratio": 2}),
+        ("fig9", "x", {"rank correlation with width": 3, "its growth": 3}),
+        ("fig9", "y", {"rank correlation with input dimension": 2, "share of the variance": 2}),
+        ("fig10", "x", {}),
+    ],
+)
+def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(name: str, axis: str, unknown: dict[str, int], made: Path) -> None:
+    data = data_of(name, made)
+    grid = data[~data["panel"].isin(["attention_map", "modes", "heads"])]
+    first = grid.groupby(["panel", "series"])[axis].transform("min")
+    one = data.drop(grid.index[grid[axis] != first])
+    module(name).draw(one).savefig(io.BytesIO(), format="png")
+    claims = module(name).claims(one)
+    for words, count in unknown.items():
+        assert [claim.verdict for claim in claims if words in claim.claim] == ["undecided"] * count, words
 
 
 def test_exact_claims_hold_for_any_network(made: Path) -> None:

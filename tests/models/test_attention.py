@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from oracles import assert_linear_operator, jacobian, normal, relative_error, seeded
+from oracles import assert_linear_operator, build_model, jacobian, normal, relative_error, seeded
 from small_runs import small_config
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.attention import SelfAttention, fourier_features
+from kpflow_cli.models.custom import CustomModel
+from kpflow_cli.models.networks import MLP
+from kpflow_cli.models.rnn import ContinuousTimeRNN
+from kpflow_cli.models.sites import RecurrentModel
 from kpflow_cli.models.tracing import SiteState, trace
 from kpflow_cli.operators import ModuleNTK, global_ntk
 from kpflow_cli.plan import Plan
@@ -130,6 +135,75 @@ def test_any_model_can_be_measured_on_its_sites(model: str, state: str) -> None:
     plan = Plan(configuration)
     errors = {comparison.name: comparison.relative_error for comparison in comparisons(plan)}
     assert {name: error for name, error in errors.items() if not error < TOLERANCE} == {}
+
+
+def on_sites(model: RecurrentModel, inputs: Tensor) -> dict[str, Tensor]:
+    """Site outputs and site inputs of a recurrent network from the states that its own layers give, recurrent products side by side."""
+    states = model(inputs)[1]
+    earlier = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
+    squashed = torch.tanh(earlier) if isinstance(model, ContinuousTimeRNN) else earlier
+    weights = dict(model.named_parameters())
+
+    def product(weight: str, v: Tensor) -> Tensor:
+        bias = weights.get(weight.replace("weight", "bias"))
+        return v @ weights[weight].T + (0 if bias is None else bias)
+
+    variables = {model.input_weight: inputs, model.recurrent_weight: squashed, "readout.weight": states}
+    return {
+        "site_outputs": torch.cat([product(name, v) for name, v in variables.items()], dim=-1),
+        "site_inputs": torch.cat(list(variables.values()), dim=-1),
+    }
+
+
+@pytest.mark.parametrize("name", ["gru", "rnn", "vanilla_rnn"])
+@pytest.mark.parametrize("state", list(SiteState))
+def test_sites_of_a_recurrent_network_are_in_the_order_of_trial_and_time(name: str, state: SiteState) -> None:
+    model, inputs = build_model(name), normal(4, 4, 3)
+    expected = on_sites(model, inputs)[state.value]
+    trajectory = trace(model, inputs, state=state)
+    torch.testing.assert_close(trajectory.state, expected.detach(), rtol=1e-12, atol=1e-12)
+    derivative = jacobian(expected, list(model.parameters()))
+    assert_linear_operator(ModuleNTK(trajectory), derivative @ derivative.T, tolerance=1e-12)
+    core = ModuleNTK(trajectory).core
+    v = on_sites(model, inputs)["site_inputs"].detach()
+    # the readout's weight does not reach the site inputs
+    reaching = v if state is SiteState.OUTPUTS else v[..., : -model.readout.in_features]
+    torch.testing.assert_close(core.site_variables, reaching.flatten(0, 1), rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_not_by_trial_and_time_is_refused_whatever_its_size() -> None:
+    class ChannelsFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv1d(3, 5, 1).double()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.convolution(inputs.mT)
+
+    with pytest.raises(UserError, match=r"site convolution does not have one row for each of \(trial, time\) = \(2, 5\)"):
+        trace(ChannelsFirst(), INPUTS, state=SiteState.OUTPUTS)
+
+
+def test_other_parameters_count_on_sites_too() -> None:
+    class Scaled(MLP):
+        def __init__(self, **sizes: int) -> None:
+            super().__init__(**sizes)
+            self.scale = nn.Parameter(torch.full((sizes["units"],), 0.7))
+
+        def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            state = self.hidden(inputs) * self.scale
+            return self.readout(state), state
+
+    options = {"units": 4, "kwargs": {}, "state": None, "input_size": 3, "output_size": 2, "generator": seeded()}
+    with mock.patch("kpflow_cli.models.custom._imported", return_value=Scaled):
+        counted, refused = (CustomModel(target="Scaled", others=others, **options).double() for others in ("autograd", "refuse"))
+    ntk = ModuleNTK(counted.trajectory(INPUTS, SiteState.INPUTS))
+    hidden = counted.network.hidden
+    variables = [INPUTS, hidden[:2](INPUTS), counted(INPUTS)[1]]
+    derivative = jacobian(torch.cat(variables, dim=-1), list(counted.parameters()))
+    assert relative_error(ntk.dense(), derivative @ derivative.T) < 1e-12
+    with pytest.raises(UserError, match=r"network\.scale .*others=autograd"):
+        refused.trajectory(INPUTS, SiteState.OUTPUTS)
 
 
 def test_target_directions_lie_on_what_gives_the_outputs() -> None:

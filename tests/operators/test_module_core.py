@@ -96,6 +96,17 @@ def test_backward_direction_has_its_rows_in_the_order_of_time() -> None:
     assert relative_error(core.dense(), torch.kron(v @ v.T, torch.eye(6).double())) < TOLERANCE
 
 
+def test_every_use_of_a_shared_weight_is_in_the_core() -> None:
+    module, tokens = build("tied")
+    embedded = module.embedding(tokens)
+    once = torch.tanh(module.layer(embedded))
+    one_hot = torch.nn.functional.one_hot(tokens, 5).double() * (tokens != 0).unsqueeze(-1)
+    v = torch.cat([one_hot, embedded, once, torch.tanh(module.layer(once))], dim=-1).flatten(0, 1).detach()
+    core = ModuleNTK(trace(module, tokens, state=first)).core
+    assert list(core.variables_by_site) == ["embedding", "layer", "linear of embedding.weight"]
+    assert relative_error(core.dense(), torch.kron(v @ v.T, torch.eye(5).double())) < TOLERANCE
+
+
 def test_no_core_where_no_site_has_the_rows_of_the_state() -> None:
     module, inputs = build("conv1d_groups")
     ntk = ModuleNTK(trace(module, inputs, state=first))

@@ -65,7 +65,8 @@ def test_a_launcher_that_is_not_installed_names_its_extra() -> None:
 def test_every_named_grid_composes(name: str) -> None:
     points = grid([f"+sweep={name}"])
     assert len(points) > 10
-    assert all("model.gain" in " ".join(point.swept) for point in points)
+    assert all(len(point.swept) > 1 for point in points)
+    assert len({point.swept for point in points}) == len(points)
 
 
 def test_the_plane_of_gain_and_input_rank_is_the_papers() -> None:
@@ -85,3 +86,11 @@ def test_overrides_replace_a_named_grids_values() -> None:
         ("model.gain=1", "task.input_rank=2"),
         ("model.gain=1", "task.input_rank=4"),
     ]
+
+
+def test_the_plane_of_input_dimension_and_width_is_the_papers() -> None:
+    points = grid(["+sweep=attention_width"])
+    widths, dimensions = ({value_at(point.values, key) for point in points} for key in ("model.width", "task.input_dim"))
+    assert widths == {8, 12, 16, 24, 32, 48, 64, 96, 128}
+    assert (len(dimensions), min(dimensions), max(dimensions)) == (24, 1, 256)
+    assert len(points) == 9 * 24

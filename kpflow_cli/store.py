@@ -76,14 +76,33 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file, flushed to disk, then renamed."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
+    """Write a file whole or not at all: a temporary file, flushed to disk, then renamed. Writers of one file take turns."""
+    with _locked_partial(path.with_name(f".{path.name}.partial")) as stream:
+        stream.truncate(0)
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    partial.replace(path)
+        Path(stream.name).replace(path)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def _locked_partial(partial: Path) -> Iterator[io.BufferedRandom]:
+    """The temporary file of this name, locked; what a killed writer left in it is still there."""
+    while True:
+        with partial.open("a+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            # whoever had the lock before has renamed this file: the name is free or another writer's
+            if _is_at(stream, partial):
+                yield stream
+                return
+
+
+def _is_at(stream: io.BufferedRandom, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.store import Checkpoint, identity_hash, open_run_folder
+from kpflow_cli.store import Checkpoint, identity_hash, open_run_folder, write_whole
 
 IDENTITY = {"model": {"gain": 1.0}, "seed": 3, "device": "cpu"}
 
@@ -112,6 +114,31 @@ def test_what_a_killed_start_leaves_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".config.yaml.partial").write_text("mod")
     with open_run_folder(tmp_path, IDENTITY):
         assert (tmp_path / "config.yaml").exists()
+
+
+def _write_often(path: Path, content: bytes) -> set[bytes]:
+    """What was read back after each write."""
+    found = set()
+    for _ in range(200):
+        write_whole(path, content)
+        found.add(path.read_bytes())
+    return found
+
+
+def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
+    """As two identical sweeps started at once write one record: nobody fails, every reader sees one writer's whole content."""
+    contents = [bytes([65 + index]) * (1000 * (index + 1)) for index in range(4)]
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        found = pool.map(_write_often, [tmp_path / "record.json"] * 4, contents)
+        assert set().union(*found) <= set(contents)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_what_a_killed_writer_left_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / ".a.csv.partial").write_bytes(b"half of something longer")
+    write_whole(tmp_path / "a.csv", b"whole")
+    assert (tmp_path / "a.csv").read_bytes() == b"whole"
+    assert not (tmp_path / ".a.csv.partial").exists()
 
 
 def test_broken_write_leaves_the_old_file(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

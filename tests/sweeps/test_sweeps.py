@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pandas as pd
 import pytest
@@ -88,9 +90,11 @@ def test_sixty_points_killed_at_three_moments(place: Path) -> None:
 
 
 def test_two_identical_sweeps_at_once(place: Path) -> None:
-    both = [subprocess.Popen([KPFLOW, *OPTIONS, names(12)], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    for process in both:
-        output, errors = process.communicate(timeout=100)
+    command = [KPFLOW, *OPTIONS, names(12)]
+    with contextlib.ExitStack() as processes:
+        both = [processes.enter_context(subprocess.Popen(command, cwd=place, stdout=PIPE, stderr=PIPE)) for _ in range(2)]
+        ended = [process.communicate(timeout=100) for process in both]
+    for process, (output, errors) in zip(both, ended, strict=True):
         assert process.returncode == 0, errors
         assert b"12 of 12 runs are complete" in output
     assert set(steps_made(place).values()) == {1}

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
 
@@ -17,6 +18,7 @@ import pytest
 from counted import put_task, steps_made
 from small_runs import KPFLOW, SMALL, kpflow
 
+Start = Callable[..., subprocess.Popen[bytes]]
 STEPS = 12
 OWN = [option for option in SMALL if not option.startswith(("task.", "training."))]
 OPTIONS = ["run", "-m", "--config-dir", "conf", "task=counted", "model=rnn", *OWN, f"training.steps={STEPS}", "training.batch_size=4"]
@@ -26,6 +28,19 @@ OPTIONS = ["run", "-m", "--config-dir", "conf", "task=counted", "model=rnn", *OW
 def place(tmp_path: Path) -> Path:
     """A folder with a task of one's own that counts the steps made."""
     return put_task(tmp_path)
+
+
+@pytest.fixture
+def start(place: Path) -> Iterator[Start]:
+    """Starts kpflow beside the test; whatever still runs at its end is killed, so that a failed test leaves nothing behind."""
+    with contextlib.ExitStack() as stack:
+
+        def started(*arguments: str) -> subprocess.Popen[bytes]:
+            process = stack.enter_context(subprocess.Popen([KPFLOW, *arguments], cwd=place, stdout=PIPE, stderr=PIPE))
+            stack.callback(process.kill)
+            return process
+
+        yield started
 
 
 def sweep(place: Path, *overrides: str, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -59,12 +74,12 @@ def test_a_repeated_sweep_runs_only_what_is_missing(place: Path) -> None:
     assert "5 done, 0 running, 0 failed, 0 left" in done.stderr
 
 
-def test_sixty_points_killed_at_three_moments(place: Path) -> None:
+def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None:
     """Each SIGKILL costs at most the steps of the one run under way since its last save; finished runs are never touched again."""
     moments = random.Random(5)
     finished: dict[Path, int] = {}
     for _ in range(3):
-        process = subprocess.Popen([KPFLOW, *OPTIONS, names(60)], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start(*OPTIONS, names(60))
         wanted = len(finished) + moments.randint(3, 12)
         while len(list(place.rglob("run.json"))) < wanted and process.poll() is None:
             time.sleep(0.005)
@@ -89,12 +104,9 @@ def test_sixty_points_killed_at_three_moments(place: Path) -> None:
     assert table(place, done) == table(place, elsewhere)
 
 
-def test_two_identical_sweeps_at_once(place: Path) -> None:
-    command = [KPFLOW, *OPTIONS, names(12)]
-    with contextlib.ExitStack() as processes:
-        both = [processes.enter_context(subprocess.Popen(command, cwd=place, stdout=PIPE, stderr=PIPE)) for _ in range(2)]
-        ended = [process.communicate(timeout=100) for process in both]
-    for process, (output, errors) in zip(both, ended, strict=True):
+def test_two_identical_sweeps_at_once(place: Path, start: Start) -> None:
+    for process in [start(*OPTIONS, names(12)) for _ in range(2)]:
+        output, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
         assert b"12 of 12 runs are complete" in output
     assert set(steps_made(place).values()) == {1}
@@ -204,9 +216,9 @@ def _wait_for_steps(place: Path, count: int, process: subprocess.Popen[bytes]) -
         time.sleep(0.01)
 
 
-def test_terminated_run_saves_and_continues(place: Path) -> None:
+def test_terminated_run_saves_and_continues(place: Path, start: Start) -> None:
     alone = [option for option in OPTIONS if option != "-m"] + ["training.steps=20000", "training.evaluation_interval=500"]
-    process = subprocess.Popen([KPFLOW, *alone, "save_interval=1000000", "run_dir=out"], cwd=place, stdout=subprocess.PIPE)
+    process = start(*alone, "save_interval=1000000", "run_dir=out")
     _wait_for_steps(place, 200, process)
     process.terminate()
     output = process.communicate(timeout=60)[0].decode()
@@ -216,7 +228,7 @@ def test_terminated_run_saves_and_continues(place: Path) -> None:
     assert f"SIGTERM at step {record['step']}: saved" in output
     before = steps_made(place)
     assert before.total() == record["step"] + 1
-    process = subprocess.Popen([KPFLOW, *alone, "run_dir=out"], cwd=place, stdout=subprocess.PIPE)
+    process = start(*alone, "run_dir=out")
     _wait_for_steps(place, before.total() + 20, process)
     process.kill()
     process.communicate()
@@ -226,10 +238,10 @@ def test_terminated_run_saves_and_continues(place: Path) -> None:
     assert sum(count == 2 for count in steps_made(place).values()) == 1
 
 
-def test_a_preempted_job_saves_is_requeued_and_continues(place: Path) -> None:
+def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Start) -> None:
     options = [*OPTIONS, "training.steps=3000", "training.evaluation_interval=500", "save_interval=1000000"]
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60"]
-    process = subprocess.Popen([KPFLOW, *options, *launcher], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start(*options, *launcher)
     _wait_for_steps(place, 200, process)
     (worker,) = _workers_of(place)
     os.kill(worker, signal.SIGUSR2)

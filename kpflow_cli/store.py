@@ -77,18 +77,19 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary file, flushed to disk, then renamed. Writers of one file take turns."""
-    with _locked_partial(path.with_name(f".{path.name}.partial")) as stream:
+    partial = path.with_name(f".{path.name}.partial")
+    with _locked(partial) as stream:
         stream.truncate(0)
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-        Path(stream.name).replace(path)
+        partial.replace(path)
     _sync_folder(path.parent)
 
 
 @contextmanager
-def _locked_partial(partial: Path) -> Iterator[io.BufferedRandom]:
-    """The temporary file of this name, locked; what a killed writer left in it is still there."""
+def _locked(partial: Path) -> Iterator[io.BufferedRandom]:
+    """A temporary file, locked; what a killed writer left in it is still there."""
     while True:
         with partial.open("a+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pkgutil
 import sys
 from dataclasses import fields
@@ -23,6 +24,7 @@ from kpflow_cli.randomness import Randomness
 from kpflow_cli.records import RECORDS
 from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.training import Evaluation, Trainer, build_optimizer, geometric_schedule
+from kpflow_cli.validation import identity
 
 
 class Plan:
@@ -32,7 +34,7 @@ class Plan:
         _let_own_modules_be_found()
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
-        self.randomness = Randomness(config.seed)
+        self.randomness = Randomness(config.seed, json.dumps(identity(config), sort_keys=True))
         self.task: Task = _construct(Task, "task", config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):

@@ -1,5 +1,8 @@
 """One seed, many independent generators: each draw's generator is a function of the seed, its purpose and the step.
 
+Probes are drawn anew for each configuration too, so that the errors of different points of a sweep are independent. All else is shared by
+the configurations of one seed, which makes a comparison of two of them one of networks rather than of draws.
+
 No generator is carried from step to step, so the state of them all is the seed and the step, and a run that continues from a checkpoint
 draws what an undisturbed one would have drawn.
 """
@@ -19,12 +22,13 @@ Purpose = Literal["initialization", "batch", "dropout", "probes", "teacher", "ta
 
 @dataclass(frozen=True)
 class Randomness:
-    """The random draws of one run."""
+    """The random draws of one run; ``configuration`` is any text that tells it from other runs of the same seed."""
 
     seed: int
+    configuration: str = ""
 
     def generator(self, purpose: Purpose, step: int = 0) -> torch.Generator:
-        """A fresh CPU generator, the same for the same seed, purpose and step."""
+        """A fresh CPU generator, the same for the same seed, purpose and step, of probes the same configuration too."""
         return torch.Generator().manual_seed(self._seed(purpose, step))
 
     @contextmanager
@@ -38,5 +42,6 @@ class Randomness:
             yield
 
     def _seed(self, purpose: Purpose, step: int) -> int:
-        digest = hashlib.sha256(f"{self.seed}/{purpose}/{step}".encode()).digest()
+        of_configuration = f"/{self.configuration}" if purpose == "probes" else ""
+        digest = hashlib.sha256(f"{self.seed}/{purpose}/{step}{of_configuration}".encode()).digest()
         return int.from_bytes(digest[:8], "little")

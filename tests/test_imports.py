@@ -67,6 +67,7 @@ ALLOWED = {
         "kpflow_cli.records",
         "kpflow_cli.task",
         "kpflow_cli.training",
+        "kpflow_cli.validation",
     ),
     "kpflow_cli.progress": ("kpflow_cli.estimators.estimate", "kpflow_cli.measurements"),
     "kpflow_cli.verification": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.rnn import ContinuousTimeRNN
-from kpflow_cli.randomness import Randomness
+from kpflow_cli.randomness import Purpose, Randomness
 from kpflow_cli.training import Trainer, build_optimizer, geometric_schedule
 
 TASK = MemoryPro(2, 1, 2, noise=0.1, evaluation_trials=3)
@@ -94,6 +95,15 @@ def test_generators_are_functions_of_seed_purpose_and_step() -> None:
     ]
     assert len(set(draws)) == len(draws)
     assert torch.rand(1, generator=Randomness(0).generator("batch", 1)).item() == draws[1]
+
+
+def test_probes_differ_between_configurations_and_nothing_else_does() -> None:
+    """So that the errors of two points of a sweep are independent, while the points share their batches and initial draws."""
+    one, other = Randomness(0, "gain=1"), Randomness(0, "gain=2")
+    for purpose in get_args(Purpose):
+        draws = [torch.rand(1, generator=randomness.generator(purpose, 3)).item() for randomness in (one, other, one)]
+        assert draws[0] == draws[2]
+        assert (draws[0] == draws[1]) == (purpose != "probes")
 
 
 def test_shampoo_preconditions_both_sides() -> None:

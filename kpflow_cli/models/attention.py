@@ -50,7 +50,7 @@ class SelfAttention(Model):
         self.query, self.key, self.value, self.merge = (nn.Linear(width, width, bias=bias) for _ in range(4))
         sizes = [width, *[mlp_width] * (mlp_layers - 1), output_size]
         self.mlp = nn.ModuleList(nn.Linear(inside, outside, bias=bias) for inside, outside in pairwise(sizes))
-        initialize(self, None, units=width, gain=1.0, initialization=initialization, generator=generator)
+        initialize(self, None, gain=1.0, initialization=initialization, generator=generator)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, n_out)`` and states ``(B, T, m)``. Raises UserError for more time steps than there are positions."""

@@ -35,7 +35,7 @@ class GRU(RecurrentModel):
         self.input_size = input_size
         self.gru = nn.GRU(input_size, units, bias=bias, batch_first=True)
         self.readout = nn.Linear(units, output_size)
-        initialize(self, self.recurrent_weight, units=units, **initial_weights)
+        initialize(self, self.recurrent_weight, **initial_weights)
         points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
         self._plant(points)
         self.register_buffer("fixed_points", points, persistent=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import partial
 from typing import TypedDict, Unpack
 
 import torch
@@ -21,37 +19,44 @@ class InitialWeights(TypedDict):
     generator: torch.Generator
 
 
-def _uniform(tensor: Tensor, generator: torch.Generator, *, units: int) -> Tensor:
-    """torch's default for recurrent layers: uniform within 1/sqrt(units), so a square matrix has spectral radius 0.58."""
-    bound = 1 / math.sqrt(units)
+def _torch_default(layer: nn.Module, tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """As the layer's own ``reset_parameters`` draws weights and biases, from an explicit generator.
+
+    Uniform within 1/sqrt(units) in a recurrent layer, so that its square matrix has spectral radius 0.58, and within 1/sqrt(inputs) in a
+    linear one; standard normal in an embedding. Raises ValueError for a layer of another kind.
+    """
+    if isinstance(layer, nn.Embedding):
+        return nn.init.normal_(tensor, generator=generator)
+    if isinstance(layer, nn.RNNBase):
+        bound = layer.hidden_size**-0.5
+    elif isinstance(layer, nn.Linear):
+        bound = layer.in_features**-0.5
+    else:
+        raise ValueError(f"no default initialization of a {type(layer).__name__}")
     return nn.init.uniform_(tensor, -bound, bound, generator=generator)
 
 
-def _matrix_initializer(initialization: str, units: int) -> Callable[..., Tensor]:
-    initializers: dict[str, Callable[..., Tensor]] = {
-        "xavier_normal": nn.init.xavier_normal_,
-        "orthogonal": nn.init.orthogonal_,
-        "torch_default": partial(_uniform, units=units),
-    }
-    if initialization not in initializers:
-        raise UserError.unknown("model.initialization", initialization, initializers)
-    return initializers[initialization]
+_MATRIX_INITIALIZERS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
+    "xavier_normal": lambda _, tensor, generator: nn.init.xavier_normal_(tensor, generator=generator),
+    "orthogonal": lambda _, tensor, generator: nn.init.orthogonal_(tensor, generator=generator),
+    "torch_default": _torch_default,
+}
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, recurrent_weight: str | None, *, units: int, **initial_weights: Unpack[InitialWeights]) -> None:
+def initialize(module: nn.Module, recurrent_weight: str | None, **initial_weights: Unpack[InitialWeights]) -> None:
     """Draw every parameter of ``module`` in place, in the order of ``named_parameters``.
 
     Each matrix is drawn as it is stored (a GRU's stacked ``(3n, n)`` recurrent weight gets s.d. 1/sqrt(2n) from ``xavier_normal``),
-    the one named ``recurrent_weight``, if any, is then multiplied by ``gain``; biases are torch's default, uniform within 1/sqrt(units).
+    the one named ``recurrent_weight``, if any, is then multiplied by ``gain``; biases are torch's default for their layer.
     Raises UserError on an unknown ``initialization``.
     """
-    draw_matrix = _matrix_initializer(initial_weights["initialization"], units)
+    initialization, generator = initial_weights["initialization"], initial_weights["generator"]
+    if initialization not in _MATRIX_INITIALIZERS:
+        raise UserError.unknown("model.initialization", initialization, _MATRIX_INITIALIZERS)
     for name, parameter in module.named_parameters():
-        # drawn in double precision on the CPU, so that dtypes and devices start from the same network
-        drawn = torch.empty(parameter.shape, dtype=torch.float64)
-        if parameter.ndim == 2:
-            draw_matrix(drawn, generator=initial_weights["generator"])
-        else:
-            _uniform(drawn, initial_weights["generator"], units=units)
+        layer = module.get_submodule(name.rpartition(".")[0])
+        draw = _MATRIX_INITIALIZERS[initialization] if parameter.ndim == 2 else _torch_default
+        # in double precision on the CPU, so that dtypes and devices start from the same network
+        drawn = draw(layer, torch.empty(parameter.shape, dtype=torch.float64), generator)
         parameter.copy_(drawn * initial_weights["gain"] if name == recurrent_weight else drawn)

@@ -37,7 +37,7 @@ class ContinuousTimeRNN(RecurrentModel):
         self.recurrent = nn.Linear(units, units, bias=False)
         self.input = nn.Linear(input_size, units, bias=False)
         self.readout = nn.Linear(units, output_size)
-        initialize(self, self.recurrent_weight, units=units, **initial_weights)
+        initialize(self, self.recurrent_weight, **initial_weights)
         points = draw_points(fixed_points, units, initial_weights["generator"])
         impose(self.recurrent.weight, points.tanh(), points)
         self.register_buffer("fixed_points", points, persistent=False)
@@ -97,7 +97,7 @@ class VanillaRNN(RecurrentModel):
         self.input_size = input_size
         self.rnn = nn.RNN(input_size, units, nonlinearity="tanh", bias=bias, batch_first=True)
         self.readout = nn.Linear(units, output_size)
-        initialize(self, self.recurrent_weight, units=units, **initial_weights)
+        initialize(self, self.recurrent_weight, **initial_weights)
         points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
         biases = sum(parameter.detach().double() for name, parameter in self.rnn.named_parameters() if name.startswith("bias"))
         impose(self.rnn.get_parameter("weight_hh_l0"), points, torch.atanh(points) - biases)

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from oracles import KINDS, RECURRENT_WEIGHTS, build_model
+from torch import nn
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.models.attention import SelfAttention
 from kpflow_cli.models.sites import RecurrentModel
 
 INITIALIZATIONS = ["xavier_normal", "orthogonal", "torch_default"]
@@ -66,13 +68,48 @@ def test_orthogonal_gives_orthonormal_columns(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_default_fills_its_bounds(kind: str) -> None:
-    """All weights are uniform within 1/sqrt(n) (n = 64); the largest of 128 or more below 0.9 of it has probability 1.4e-6."""
+    """All are uniform within 1/sqrt(n) (n = 64), in a linear layer within 1/sqrt of its inputs: the continuous-time network's input
+    weight within 1/sqrt(3). The largest of 128 or more below 0.9 of the bound has probability 1.4e-6."""
     model = build_model(kind, units=64, gain=1.0, initialization="torch_default")
-    bound = 1 / math.sqrt(64)
     for name, parameter in model.named_parameters():
+        bound = 1 / math.sqrt(model.input_size if name == "input.weight" else 64)
         largest = parameter.abs().max().item()
         assert largest <= bound
         assert largest > 0.9 * bound or name == "readout.bias"
+
+
+def attention(*, input_size: int, positions: int, initialization: str) -> SelfAttention:
+    sizes = {"input_size": input_size, "output_size": 2, "width": 64, "heads": 1, "mlp_width": 256, "mlp_layers": 3, "positions": positions}
+    draws = {"initialization": initialization, "generator": torch.Generator().manual_seed(0)}
+    return SelfAttention(**sizes, **draws, bias=True, causal=False, fourier_features=0)
+
+
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_attention_has_the_biases_of_linear_layers(initialization: str) -> None:
+    """Each within 1/sqrt(fan_in) of its own layer (paper.md, section 3), as nn.Linear draws them; of a projection from 1 channel within 1.
+
+    The largest of 64 numbers below 0.8 of the bound has probability 7e-7.
+    """
+    model = attention(input_size=1, positions=0, initialization=initialization)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            bound, largest = layer.in_features**-0.5, layer.bias.abs().max().item()
+            assert largest <= bound
+            assert largest > 0.8 * bound or name == "mlp.2"
+
+
+def test_torch_default_is_what_each_layer_draws_itself() -> None:
+    """Mean square of every parameter of 1,000 numbers or more against that of torch's own layers: within 10 %, 5 standard deviations."""
+    model = attention(input_size=16, positions=32, initialization="torch_default")
+    ours = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear | nn.Embedding):
+                layer.reset_parameters()
+    for name, parameter in model.named_parameters():
+        if parameter.numel() >= 1000:
+            assert ours[name].square().mean().item() == pytest.approx(parameter.square().mean().item(), rel=0.1)
 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)

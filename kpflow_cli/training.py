@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.sites import Linearization, Model
 from kpflow_cli.models.tracing import ModuleTrajectory
+from kpflow_cli.models.watched_module import evaluating
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.task import Batch, TargetModes, Task, target_modes
 
@@ -36,23 +36,30 @@ def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, m
 
 
 class Evaluation:
-    """The noise-free trials of a task with their target modes; scores a model on them."""
+    """The noise-free trials of a task with their target modes; scores a model on them.
+
+    Raises UserError for trials that hold numbers that are not finite, these or one to train on.
+    """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.batch: Batch = task.evaluation_batch().to(dtype, device)
+        for purpose, batch in (("evaluation", self.batch), ("training", task.training_batch(1, torch.Generator().manual_seed(0)))):
+            for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
+                if not tensor.isfinite().all():
+                    raise UserError(f"task: the {name} of its {purpose} trials hold numbers that are not finite")
         self.modes: TargetModes = target_modes(self.batch.targets)
         self._task = task
 
     @torch.no_grad()
     def outputs(self, model: Model) -> Tensor:
         """Outputs ``(B, T, n_out)`` in evaluation mode."""
-        with _evaluating(model):
+        with evaluating(model):
             return model(self.batch.inputs)[0]
 
     def target_directions(self, model: Model, trajectory: Linearization | ModuleTrajectory) -> Tensor:
         """q_i, the target modes u_i w_i^T carried back from the outputs to the state by the adjoint of d outputs / d state: unit vectors
         ``(k, B, T, n)``. For a linear readout q_i = u_i (x) (W_out^T w_i). Modes that the readout does not see at all are left out."""
-        with torch.enable_grad(), _evaluating(model):
+        with torch.enable_grad(), evaluating(model):
             if isinstance(trajectory, ModuleTrajectory) and trajectory.of_sites:
                 states = trajectory.state.clone().requires_grad_()
                 outputs = trajectory.output_of(states)[0]
@@ -76,15 +83,6 @@ class Evaluation:
         accuracy = self._task.accuracy(outputs, self.batch.targets)
         fractions = {f"learned_fraction_{i}": value for i, value in enumerate(self.modes.learned_fractions(outputs), start=1)}
         return {"evaluation_loss": loss, "accuracy": accuracy, **fractions}
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
 
 
 @dataclass

@@ -17,6 +17,7 @@ from kpflow_cli.measurements import measure
 from kpflow_cli.models.attention import SelfAttention
 from kpflow_cli.models.sites import Linearization, Model, RecurrentModel, previous_states
 from kpflow_cli.models.tracing import ModuleTrajectory, trace
+from kpflow_cli.models.watched_module import evaluating
 from kpflow_cli.operators import GlobalNTK, ModuleNTK, Propagator, global_ntk
 from kpflow_cli.operators.dense import (
     dense_global_ntk,
@@ -102,14 +103,15 @@ def comparisons(plan: Plan) -> Iterator[Comparison]:
 
 def _on_all_site_outputs(model: Model, inputs: Tensor) -> Comparison:
     """NTK_S where the state is every site's output, against the outputs differentiated with respect to the parameters themselves."""
-    trajectory = trace(model, inputs)
+    with evaluating(model):
+        trajectory = trace(model, inputs, others=model.others)
     return Comparison("NTK_S of all site outputs", dense_gram(model, _state(trajectory)), ModuleNTK(trajectory).dense())
 
 
 def _state(trajectory: ModuleTrajectory) -> Tensor:
     """The state again, as a function of the parameters."""
     with torch.enable_grad():
-        return trajectory.perturbed_state([trajectory.state.new_zeros(call.shape) for call in trajectory.calls])
+        return trajectory.perturbed_state([trajectory.state.new_zeros(call.shape, dtype=call.dtype) for call in trajectory.calls])
 
 
 def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[str, Tensor], directions: Tensor) -> Iterator[Comparison]:
@@ -121,7 +123,9 @@ def _measured_comparisons(plan: Plan, ntk: GlobalNTK | ModuleNTK, exact: dict[st
     for spectrum in measured.spectra:
         values = _dense_spectrum(exact[spectrum.operator], spectrum.operator)
         shares = values if spectrum.operator in ("ntk", "k") else values.square()
-        yield Comparison(f"{spectrum.operator} spectrum", values[: len(spectrum.values)], spectrum.values)
+        # singular values of P are found as roots of eigenvalues of P P^*: to these a value of 0 is as good as any
+        power = 2 if spectrum.operator == "p" else 1
+        yield Comparison(f"{spectrum.operator} spectrum", values[: len(spectrum.values)] ** power, spectrum.values**power)
         cumulative = (shares.cumsum(0) / shares.sum())[: len(spectrum.values)]
         yield Comparison(f"{spectrum.operator} cumulative", cumulative, spectrum.cumulative)
     # overlaps and Rayleigh quotients of modes that NTK_S does not see are 0 but for rounding

@@ -76,6 +76,7 @@ ALLOWED = {
         "kpflow_cli.models.attention",
         "kpflow_cli.models.sites",
         "kpflow_cli.models.tracing",
+        "kpflow_cli.models.watched_module",
         "kpflow_cli.operators",
         "kpflow_cli.plan",
     ),
@@ -117,6 +118,7 @@ ALLOWED = {
     "kpflow_cli.models": ("kpflow_cli.models", "kpflow_cli.errors"),
     "kpflow_cli.operators": (
         "kpflow_cli.operators",
+        "kpflow_cli.models.linearized_pass",
         "kpflow_cli.models.site_mode",
         "kpflow_cli.models.site_rows",
         "kpflow_cli.models.sites",
@@ -134,6 +136,7 @@ ALLOWED = {
     "kpflow_cli.training": (
         "kpflow_cli.models.sites",
         "kpflow_cli.models.tracing",
+        "kpflow_cli.models.watched_module",
         "kpflow_cli.task",
         "kpflow_cli.randomness",
         "kpflow_cli.errors",

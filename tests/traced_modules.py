@@ -127,7 +127,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
 
 def build(name: str) -> tuple[nn.Module, Tensor]:
     make, inputs = MODULES[name]
-    module = make().double()
+    module = make().double().eval()
     with torch.no_grad():
         for index, parameter in enumerate(module.parameters()):
             parameter.copy_(normal(*parameter.shape, seed=10 + index) / math.sqrt(2))

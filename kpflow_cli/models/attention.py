@@ -12,6 +12,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.models.initialization import initialize
 from kpflow_cli.models.sites import Model
 from kpflow_cli.models.tracing import ModuleTrajectory, SiteState, trace
+from kpflow_cli.models.watched_module import evaluating
 
 
 class SelfAttention(Model):
@@ -65,7 +66,8 @@ class SelfAttention(Model):
 
     def linearize(self, inputs: Tensor) -> ModuleTrajectory:
         """As ``Model.linearize`` says, in evaluation mode."""
-        return trace(self, inputs, state=SiteState.OUTPUTS)
+        with evaluating(self):
+            return trace(self, inputs, state=SiteState.OUTPUTS)
 
     @torch.no_grad()
     def attention_weights(self, inputs: Tensor) -> Tensor:

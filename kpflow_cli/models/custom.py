@@ -9,6 +9,7 @@ parameters act through linear maps; others are refused, or counted with ``others
 from __future__ import annotations
 
 import pkgutil
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.sites import Model
+from kpflow_cli.models.state_choice import state_of_submodule
 from kpflow_cli.models.tracing import ModuleTrajectory, OtherParameters, trace
+from kpflow_cli.models.watched_module import evaluating, recording
 
 
 class CustomModel(Model):
@@ -52,12 +55,8 @@ class CustomModel(Model):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """As ``Model.forward`` says. Raises UserError where the network does not keep its contract."""
         recorded: list[Any] = []
-        hook = self._named_state().register_forward_hook(lambda _module, _inputs, found: recorded.append(found)) if self._state else None
-        try:
+        with nullcontext() if self._state is None else recording(self._named_state(), recorded):
             result = self.network(inputs)
-        finally:
-            if hook is not None:
-                hook.remove()
         if self._state is None:
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise UserError(
@@ -66,10 +65,7 @@ class CustomModel(Model):
             output, state = result
         else:
             output = result if isinstance(result, Tensor) else result[0]
-            tensors = [found if isinstance(found, Tensor) else found[0] for found in recorded]
-            if not tensors:
-                raise UserError(f"model.state={self._state}: the submodule was not called")
-            state = tensors[0] if len(tensors) == 1 else torch.stack(tensors, dim=1)
+            state = state_of_submodule(self._state, recorded)
         if state.shape[:2] != inputs.shape[:2] or state.ndim != 3:
             raise UserError(
                 f"model.target={self.target}: the state is of shape {tuple(state.shape)}, not (B, T, m) = {(*inputs.shape[:2], 'm')}"
@@ -81,7 +77,8 @@ class CustomModel(Model):
 
     def linearize(self, inputs: Tensor) -> ModuleTrajectory:
         """As ``Model.linearize`` says, in evaluation mode."""
-        return trace(self, inputs, state=lambda result: result[1], others=self.others)
+        with evaluating(self):
+            return trace(self, inputs, state=lambda result: result[1], others=self.others)
 
     def _named_state(self) -> nn.Module:
         assert self._state is not None

@@ -1,7 +1,8 @@
 """The functions of torch that are linear in a weight and a bias, u = L_v(W) + M(b), with their site variable v held fixed.
 
-Each entry of ``LINEAR_MAPS`` reads the arguments of one function, whatever module the call comes from. It is told which tensors are
-parameters, for the functions that take a weight in either place.
+Each entry of ``LINEAR_MAPS`` reads the arguments of one function, by position or by keyword, whatever module the call comes from. It is
+told which tensors are parameters, for the functions that take a weight in either place. A call in a form that it does not know, such as
+one with ``out=``, raises TypeError.
 """
 
 from __future__ import annotations
@@ -15,11 +16,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kpflow_cli.errors import UserError
+
 IsParameter = Callable[[Any], bool]
 
 
 def _nothing() -> None:
     return None
+
+
+def _as_is(output: Tensor) -> Tensor:
+    return output
+
+
+def _with_unit_axis(output: Tensor) -> Tensor:
+    return output.unsqueeze(-1)
 
 
 def _expanded(bias: Tensor, shape: torch.Size) -> Tensor:
@@ -39,7 +50,7 @@ class LinearMap:
         variables: gives v by row, ``(*rows, d)``, where L(W) is a product of one matrix W with each row; None otherwise.
         elementwise: gives v by row, ``(*rows, d)``, where L(W) is the elementwise product of W ``(d,)`` with each; None otherwise.
         of_variables: u of other ``variables``, where they are what the function is called with; None otherwise.
-        output_by_row: whether u is ``(*rows, a)``, row by row as v is.
+        by_row: brings what is shaped like u to ``(*rows, a)``, row by row as v is.
     """
 
     function: str
@@ -50,7 +61,12 @@ class LinearMap:
     variables: Callable[[], Tensor | None] = _nothing
     elementwise: Callable[[], Tensor | None] = _nothing
     of_variables: Callable[[Tensor], Tensor] | None = None
-    output_by_row: bool = True
+    by_row: Callable[[Tensor], Tensor] = _as_is
+
+    @property
+    def is_by_row(self) -> bool:
+        """Whether u has this shape as it is."""
+        return self.by_row is _as_is
 
 
 def _linear(_: IsParameter, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> LinearMap:  # noqa: A002
@@ -61,7 +77,25 @@ def _linear(_: IsParameter, input: Tensor, weight: Tensor, bias: Tensor | None =
         lambda w: functional.linear(input, w),
         variables=lambda: input,
         of_variables=lambda v: functional.linear(v, weight, bias),
+        by_row=_as_is if weight.ndim > 1 else _with_unit_axis,
     )
+
+
+def _product(second_name: str) -> Callable[..., LinearMap]:
+    """Of a function that calls its factors ``input`` and ``second_name``."""
+
+    def read(is_parameter: IsParameter, *args: Tensor, **kwargs: Tensor) -> LinearMap:
+        return _matmul(is_parameter, *_in_order(("input", second_name), args, kwargs))
+
+    return read
+
+
+def _in_order(names: tuple[str, ...], args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> list[Tensor]:
+    """Arguments given by position or by keyword. Raises TypeError for others, or too few."""
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    if len(args) > len(names) or set(given) != set(names):
+        raise TypeError(f"takes {', '.join(names)}")
+    return [given[name] for name in names]
 
 
 def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearMap:
@@ -72,8 +106,9 @@ def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearM
             second,
             None,
             lambda w: first @ w,
-            variables=lambda: first if second.ndim == 2 else None,
+            variables=lambda: first if second.ndim <= 2 else None,
             of_variables=lambda v: v @ second,
+            by_row=_as_is if second.ndim > 1 else _with_unit_axis,
         )
     rows = second.mT if second.ndim > 1 else second
     return LinearMap(
@@ -82,7 +117,7 @@ def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearM
         None,
         lambda w: w @ second,
         variables=lambda: rows if first.ndim == 2 else None,
-        output_by_row=False,
+        by_row=(lambda u: u.mT) if second.ndim > 1 else _as_is,
     )
 
 
@@ -114,7 +149,7 @@ def _convolution(function: Callable[..., Tensor]) -> Callable[..., LinearMap]:
             lambda w: function(input, w, None, stride, padding, dilation, groups),
             lambda b, shape: b.reshape(-1, *(1,) * space).expand(shape),
             variables=patches,
-            output_by_row=False,
+            by_row=lambda u: u.movedim(-space - 1, -1),
         )
 
     return read
@@ -125,7 +160,7 @@ def _embedding(
 ) -> LinearMap:
     """The rows of W that the indices choose: v is one-hot, and 0 at the padding index, whose row does not train."""
     if scale_grad_by_freq:
-        raise ValueError("an embedding with scale_grad_by_freq has gradients that are not those of any loss")
+        raise UserError("an embedding with scale_grad_by_freq has gradients that are not those of any loss; set it to False")
     del sparse
 
     def one_hot() -> Tensor:
@@ -154,9 +189,11 @@ def _layer_norm(
     )
 
 
-def _add(is_parameter: IsParameter, input: Tensor, other: Tensor) -> LinearMap:  # noqa: A002
-    """A bias added by hand, on either side."""
-    return LinearMap("sum", None, other if is_parameter(other) else input, lambda w: w)
+def _add(is_parameter: IsParameter, input: Tensor, other: Tensor, *, alpha: float = 1) -> LinearMap:  # noqa: A002
+    """A bias added by hand, on either side; ``alpha`` times what stands on the right."""
+    if not is_parameter(other):
+        return LinearMap("sum", None, input, lambda w: w)
+    return LinearMap("sum", None, other, lambda w: w, lambda b, shape: (b if alpha == 1 else alpha * b).expand(shape))
 
 
 LINEAR_MAPS: dict[Callable[..., Any], Callable[..., LinearMap]] = {
@@ -166,6 +203,7 @@ LINEAR_MAPS: dict[Callable[..., Any], Callable[..., LinearMap]] = {
     torch.conv1d: _convolution(torch.conv1d),
     torch.conv2d: _convolution(torch.conv2d),
     torch.conv3d: _convolution(torch.conv3d),
-    **dict.fromkeys((torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.__matmul__), _matmul),
+    **dict.fromkeys((torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__), _product("other")),
+    **dict.fromkeys((torch.mm, torch.Tensor.mm), _product("mat2")),
     **dict.fromkeys((torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__), _add),
 }

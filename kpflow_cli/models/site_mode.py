@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LINEAR_MAPS, LinearMap
-from kpflow_cli.models.unrolled import TIME_STEP, UNROLLED
+from kpflow_cli.models.unrolled import UNROLLED
 
 _VIEW_FUNCTIONS = [
     "t",
@@ -38,7 +38,16 @@ _VIEWS = {
     *(getattr(torch, name) for name in _VIEW_FUNCTIONS),
     *(getattr(torch.Tensor, name).__get__ for name in ("T", "mT")),
 }
+# what stops the derivative: what follows does not depend on the parameter
+_DETACHED = {torch.detach, torch.Tensor.detach, getattr(torch.Tensor, "data").__get__}  # noqa: B009
+# what puts the rows of a tensor in another order, or may
+_REORDERING = {
+    *("flip", "fliplr", "flipud", "roll", "rot90", "sort", "argsort", "topk", "gather", "take", "take_along_dim", "index_select"),
+    *("scatter", "index_add", "index_copy", "masked_select", "masked_scatter", "__setitem__"),
+}
+_JOINING = {"stack", "cat", "concat", "concatenate", "hstack", "vstack"}
 
+_NOT_IN_PLACE = {"__invert__", "__index__", "__int__"}
 # by which a Python function of torch's asks whether a mode is in force
 _DISPATCHERS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
 
@@ -67,17 +76,14 @@ class SiteCall:
         map: the linear map, which holds the site variable as it was.
         weight: the trained parameter in the place of W, None if there is none or it does not train.
         bias: likewise for b.
-        shape: of the output u.
-        time_step: of a recurrent layer's own products, None for others.
-        arrange: brings site variables, row by row, from the order of rows within torch's attention to that of its inputs.
+        shape, dtype: of the output u.
     """
 
     map: LinearMap
     weight: ParameterView | None
     bias: ParameterView | None
     shape: torch.Size
-    time_step: int | None = None
-    arrange: Callable[[Tensor], Tensor] | None = None
+    dtype: torch.dtype
 
     @property
     def site(self) -> str:
@@ -90,16 +96,12 @@ class SiteCall:
         view = self.weight or self.bias
         return self.map.function if view is None else view.name.removesuffix(".weight") + view.path
 
-    def rows(self, values: Tensor) -> Tensor:
-        """Values by row within the call, such as site variables, ``(*rows, d)``, in the order of the rows of torch's attention's inputs."""
-        return values if self.arrange is None else self.arrange(values)
-
     def output(self, parameters: Mapping[str, Tensor], *, biases: bool = True) -> Tensor:
         """u as a linear function of the parameters, ``shape``; without ``biases`` of the weight only."""
         parts = [] if self.weight is None else [self.map.weight_part(self.weight.of(parameters))]
         if self.bias is not None and biases:
             parts.append(self.map.bias_part(self.bias.of(parameters), self.shape))
-        return sum(parts[1:], parts[0]) if parts else next(iter(parameters.values())).new_zeros(self.shape)
+        return sum(parts[1:], parts[0]) if parts else next(iter(parameters.values())).new_zeros(self.shape, dtype=self.dtype)
 
 
 # a call, its map with the site variable as the graph has it, and its output
@@ -110,92 +112,95 @@ class SiteMode(TorchFunctionMode):
     """Sees every torch function of a pass; hands the calls of weight sites to ``visit``, which returns the output to go on with.
 
     ``trained`` are the trained parameters by name. Where one of them is used outside of a linear map, ``outside`` notes the function, and
-    its entry in ``shifts``, if there is one, is added to it.
+    its entry in ``shifts``, if there is one, is added to it. ``reorders`` says whether a function was called that may put the rows of a
+    tensor in another order. Raises UserError where a parameter is changed in place or a number format cannot be measured.
     """
 
     def __init__(self, trained: Mapping[str, Tensor], shifts: Mapping[str, Tensor], visit: Visit) -> None:
         super().__init__()
         self.outside: dict[str, str] = {}
+        self.reorders = False
         self._shifts, self._visit = shifts, visit
         # with the tensors themselves, so that no id is used again
         self._views = {id(parameter): (parameter, ParameterView(name)) for name, parameter in trained.items()}
-        self._batch_first = True
-        self._arrange: Callable[[Tensor], Tensor] | None = None
-
-    @contextmanager
-    def watching(self, module: nn.Module) -> Iterator[None]:
-        """In force, and aware of the order of axes of each attention layer."""
-
-        def note(attention: nn.Module, *_: Any) -> None:
-            self._batch_first = bool(attention.batch_first)
-
-        hooks = [each.register_forward_pre_hook(note) for each in module.modules() if isinstance(each, nn.MultiheadAttention)]
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        self._detached: dict[int, tuple[Tensor, str]] = {}
 
     def __torch_function__(self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         if func in UNROLLED:
+            # keeps the order of time, however it is written
+            reorders = self.reorders
             with self:
-                return UNROLLED[func](*args, **kwargs)
+                result = UNROLLED[func](*args, **kwargs)
+            self.reorders = reorders
+            return result
         if _hands_over(func):
-            return self._enter(func, args, kwargs)
-        if not any(self._is_parameter(tensor) for tensor in _tensors((args, kwargs))):
+            with self:
+                return _body(func)(*args, **kwargs)
+        self.reorders = self.reorders or _may_reorder(func, args, kwargs)
+        if not any(self._is_parameter(tensor) or id(tensor) in self._detached for tensor in _tensors((args, kwargs))):
             return func(*args, **kwargs)
+        self._refuse_change_in_place(func, args)
+        if func in _DETACHED:
+            return self._detach(func, args)
         if func in _VIEWS:
             return self._view(func, args, kwargs)
         call = self._site_call(func, args, kwargs) if func in LINEAR_MAPS else None
         if call is not None:
             output = func(*args, **kwargs)
-            return self._visit(replace(call, shape=output.shape), LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output)
+            call = replace(call, shape=output.shape, dtype=_measurable(output.dtype, call.name))
+            return self._visit(call, LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output)
         return self._use_outside(func, args, kwargs)
 
-    def _enter(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a Python function of torch.nn.functional so that what it calls is seen too."""
-        if func is not functional.multi_head_attention_forward:
-            with self:
-                return _body(func)(*args, **kwargs)
-        # its inputs are (time, trial, unit), its last product has both in one axis
-        rows, swap = args[0].shape[:2], self._batch_first
-        self._arrange = lambda variables: _arranged(variables, rows, swap)
-        try:
-            with self:
-                return _body(func)(*args, **kwargs)
-        finally:
-            self._arrange = None
+    def _refuse_change_in_place(self, func: Any, args: tuple[Any, ...]) -> None:
+        changed = args[0] if args and _works_in_place(func) else None
+        known = self._views.get(id(changed)) or self._detached.get(id(changed))
+        if known is not None:
+            name = known[1].name if isinstance(known[1], ParameterView) else known[1]
+            raise UserError(
+                f"forward changes the parameter {name} in place ({_name(func)}), so that each call is one of another network; change it "
+                "outside of forward (an nn.Embedding: normalize its rows once, with max_norm=None)"
+            )
+
+    def _detach(self, func: Any, args: tuple[Any, ...]) -> Any:
+        result = func(*args)
+        known = self._views.get(id(args[0]))
+        self._detached[id(result)] = result, self._detached[id(args[0])][1] if known is None else known[1].name
+        return result
 
     def _view(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if id(args[0]) not in self._views:
+        by_keyword = not args
+        subject = kwargs.get("input") if by_keyword else args[0]
+        if id(subject) not in self._views:
             return result
-        base = self._views[id(args[0])][1]
+        base = self._views[id(subject)][1]
+        others = {key: value for key, value in kwargs.items() if not (by_keyword and key == "input")}
         several = isinstance(result, tuple | list)
         for index, tensor in enumerate(result if several else [result]):
 
             def step(parameter: Tensor, index: int = index) -> Tensor:
-                again = func(parameter, *args[1:], **kwargs)
+                again = func(parameter, *args[1:], **others)
                 return again[index] if several else again
 
-            # of an attribute such as T what is called is the getter
-            name = getattr(func.__self__ if getattr(func, "__name__", "") == "__get__" else func, "__name__", "view")
-            path = f"{base.path}.{name}{args[1:] or ''}{f'[{index}]' if several else ''}"
+            path = f"{base.path}.{_name(func)}{args[1:] or ''}{others or ''}{f'[{index}]' if several else ''}"
             self._views[id(tensor)] = tensor, ParameterView(base.name, (*base.steps, step), path)
         return result
 
     def _site_call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SiteCall | None:
-        """The site of a linear function, None where parameters stand elsewhere than in the place of W and b."""
+        """The site of a linear function, None where parameters stand elsewhere than in the place of W and b, or the form is another."""
         fixed = [self._fixed(arg) for arg in args]
         fixed_kwargs = {key: self._fixed(arg) for key, arg in kwargs.items()}
-        linear = LINEAR_MAPS[func](self._is_parameter, *fixed, **fixed_kwargs)
-        weight, bias = (None if tensor is None else self._views.get(id(tensor)) for tensor in (linear.weight, linear.bias))
-        in_place = {id(tensor) for tensor in (linear.weight, linear.bias) if tensor is not None}
-        if any(self._is_parameter(tensor) and id(tensor) not in in_place for tensor in _tensors((args, kwargs))):
+        try:
+            linear = LINEAR_MAPS[func](self._is_parameter, *fixed, **fixed_kwargs)
+        except TypeError:
             return None
-        return SiteCall(linear, weight and weight[1], bias and bias[1], torch.Size(), time_step=TIME_STEP.get(), arrange=self._arrange)
+        in_place = [tensor for tensor in (linear.weight, linear.bias) if self._is_parameter(tensor)]
+        # as a list: a parameter that stands in two places is not one site's
+        if len([tensor for tensor in _tensors((args, kwargs)) if self._is_parameter(tensor)]) > len(in_place):
+            return None
+        weight, bias = (self._views.get(id(tensor), (None, None))[1] for tensor in (linear.weight, linear.bias))
+        return SiteCall(linear, weight, bias, torch.Size(), torch.get_default_dtype())
 
     def _fixed(self, value: Any) -> Any:
         return value.detach() if isinstance(value, Tensor) and not self._is_parameter(value) else value
@@ -204,22 +209,57 @@ class SiteMode(TorchFunctionMode):
         return id(value) in self._views
 
     def _use_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        used: list[str] = []
+
         def shifted(value: Any) -> Any:
             if isinstance(value, Tensor) and id(value) in self._views:
                 view = self._views[id(value)][1]
-                self.outside.setdefault(view.name, getattr(func, "__name__", str(func)))
+                used.append(view.name)
                 return value + view.of(self._shifts) if view.name in self._shifts else value
             if isinstance(value, tuple | list):
                 return type(value)(shifted(each) for each in value)
             return value
 
-        return func(*shifted(args), **{key: shifted(value) for key, value in kwargs.items()})
+        result = func(*shifted(args), **{key: shifted(value) for key, value in kwargs.items()})
+        # a parameter's shape, say, is no use of its values
+        if any(tensor.requires_grad for tensor in _tensors(result)):
+            for name in used:
+                self.outside.setdefault(name, _name(func))
+        return result
 
 
-def _arranged(variables: Tensor, rows: torch.Size, swap: bool) -> Tensor:
-    if variables.shape[:-1] == (rows.numel(),):
-        variables = variables.unflatten(0, rows)
-    return variables.transpose(0, 1) if swap and variables.shape[:2] == rows else variables
+def _name(func: Any) -> str:
+    """Of a function, for people; of an attribute such as T what is called is its getter."""
+    return str(getattr(func.__self__ if getattr(func, "__name__", "") == "__get__" else func, "__name__", func))
+
+
+def _works_in_place(func: Any) -> bool:
+    name = _name(func)
+    return (
+        name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or (name.startswith("__i") and name not in _NOT_IN_PLACE)
+    )
+
+
+def _may_reorder(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether it may put rows in another order; a few long pieces joined, or features side by side, keep theirs."""
+    name = _name(func)
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(isinstance(each, Tensor | list) for each in index)
+    if name in _JOINING:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+        return dim != -1 and len(args[0] if args else kwargs.get("tensors", ())) > 2
+    return name in _REORDERING
+
+
+def _measurable(dtype: torch.dtype, site: str) -> torch.dtype:
+    """Raises UserError for a number format other than single and double precision."""
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(
+            f"site {site} is of {str(dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64; convert the network, "
+            "without torch.autocast"
+        )
+    return dtype
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

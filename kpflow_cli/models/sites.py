@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kpflow_cli.models.tracing import ModuleTrajectory, OtherParameters, SiteState, trace
+from kpflow_cli.models.watched_module import evaluating
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class Model(nn.Module, ABC):
 
     def trajectory(self, inputs: Tensor, state: SiteState | None = None) -> Linearization | ModuleTrajectory:
         """That of ``linearize`` on the network's own state, or with all its weight sites' outputs or inputs as the state."""
-        return self.linearize(inputs) if state is None else trace(self, inputs, state=state, others=self.others)
+        if state is None:
+            return self.linearize(inputs)
+        with evaluating(self):
+            return trace(self, inputs, state=state, others=self.others)
 
 
 class RecurrentModel(Model):

@@ -2,36 +2,42 @@
 
 A site is a product of a trained parameter with something else, u = W v + b: a call of one of torch's linear functions
 (linear_maps.py) with a trained parameter, or a view of one, in the place of W or b. Fused recurrent layers are written out (unrolled.py).
-The pass can be repeated with perturbations added to the sites' outputs, which is how derivatives with respect to them are taken.
+The pass can be repeated with perturbations added to the sites' outputs, which is how derivatives with respect to them are taken. What is
+found is checked against the module's own gradient (self_check.py) before anything is made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from functools import cached_property, reduce
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
-from kpflow_cli.models.site_mode import ParameterView, SiteCall, SiteMode, Visit
-from kpflow_cli.models.site_rows import apart, places, side_by_side
+from kpflow_cli.models.linearized_pass import LinearizedPass
+from kpflow_cli.models.self_check import (
+    check_direction,
+    refuse_changed_parameters,
+    refuse_state_of_another,
+    refuse_unless_adjoint,
+    refuse_unless_function,
+    unseen_parameters,
+)
+from kpflow_cli.models.site_mode import ParameterView, SiteCall
+from kpflow_cli.models.site_rows import Layouts, apart, find_layouts
+from kpflow_cli.models.state_choice import AllSiteOutputs, SitesByRow, SiteState, StateChoice, state_finder
+from kpflow_cli.models.watched_module import StateFinder, WatchedModule, WatchedPass, tensors_in
 
+__all__ = ["ModuleTrajectory", "OtherParameters", "SiteState", "StateChoice", "trace"]
 
-class SiteState(Enum):
-    """A state that all weight sites make up, side by side along the unit axis, ``(B, T, m)``: their outputs u_s or their variables v_s."""
-
-    OUTPUTS = "site_outputs"
-    INPUTS = "site_inputs"
-
-
-StateChoice = str | Callable[[Any], Tensor] | SiteState | None
 OtherParameters = Literal["refuse", "autograd"]
+
+_COUNT_IT = "count it by model.others=autograd (others='autograd' in Python)"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class ModuleTrajectory:
         calls: every evaluation of a site that reaches the state, in order; parameters outside of linear maps, if they count, last, each
             as a site whose output it is itself.
         parameters: the trained parameters of these sites by name.
+        dtype: of operators: the widest of the state and of all sites.
         site_places: where the state's numbers stand among the outputs of all calls, one after the other; None for a state that is not
             made of them.
         output: what forward returned.
@@ -52,15 +59,23 @@ class ModuleTrajectory:
     state: Tensor
     calls: tuple[SiteCall, ...]
     parameters: dict[str, Tensor]
+    dtype: torch.dtype
     site_places: Tensor | None
     output: Any
     of_sites: bool
-    _repeat: Callable[[Sequence[Tensor]], Tensor]
+    _run: Callable[[Sequence[Tensor]], Tensor]
     _output_of: Callable[[Tensor], Any]
+    _find_layouts: Callable[[], Layouts]
 
     def perturbed_state(self, perturbations: Sequence[Tensor]) -> Tensor:
         """The state of a pass with a perturbation added to the output of each call, of its shape; differentiable in them."""
-        return self._repeat(perturbations)
+        return self._run(perturbations)
+
+    def linearized(self) -> LinearizedPass:
+        """d state / d(outputs of all calls), of one more pass."""
+        with torch.inference_mode(False), torch.enable_grad():
+            zeros = [torch.zeros(call.shape, dtype=call.dtype, device=self.state.device, requires_grad=True) for call in self.calls]
+            return LinearizedPass(self._run(zeros), zeros)
 
     def output_of(self, state: Tensor) -> Any:
         """What forward returns where the sites' outputs, or variables, are those of a ``SiteState``; differentiable in it.
@@ -70,6 +85,12 @@ class ModuleTrajectory:
         """
         return self._output_of(state)
 
+    @cached_property
+    def layouts(self) -> Layouts:
+        """Which rows of each site belong to which of the state's."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._find_layouts()
+
 
 def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse") -> ModuleTrajectory:
     """Watch ``module(*inputs)`` in evaluation mode and find its weight sites.
@@ -78,34 +99,109 @@ def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: Ot
     where it is called step by step), or a function of what forward returns. None makes all site outputs the state, one after the other,
     ``(N,)``; a ``SiteState`` has them, or the site variables, by trial and time, the first two axes of the first input. ``others`` says
     what becomes of trained parameters that reach the state otherwise than through a linear map: ``refuse``, or ``autograd`` to count them
-    by differentiating through them. Raises UserError for such a parameter, for a state that cannot be found and for a module without sites.
+    by differentiating through them. Every call starts from the buffers and attributes that the module has now.
+
+    Warns where the module is in training mode and this makes a difference. Raises UserError for such a parameter, for one that reaches
+    the state unseen, for a forward that is no function, for a state that cannot be found, for a module without sites and for numbers that
+    are not finite or not of single or double precision.
     """
-    watched = _Watched(module, inputs, state)
-    shifts = {name: torch.zeros_like(parameter, requires_grad=True) for name, parameter in watched.trained.items()}
-    perturbations: list[Tensor] = []
-    calls: list[SiteCall] = []
+    _refuse_what_is_known_not_to_work(module, inputs)
+    _warn_of_evaluation(module)
+    with torch.inference_mode(False), torch.enable_grad():
+        finder = state_finder(state, module, inputs)
+        try:
+            with refuse_changed_parameters(module):
+                return _traced(module, inputs, finder, others)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{type(module).__name__}: forward, or its derivative, fails here: {type(error).__name__}: {error}") from error
 
-    def visit(call: SiteCall, _: LinearMap, output: Tensor) -> Tensor:
-        calls.append(call)
-        perturbations.append(torch.zeros_like(output, requires_grad=True))
-        return output + perturbations[-1]
 
-    with torch.enable_grad():
-        found, output, outside = watched.run(shifts, visit)
-    reached = _reaching(found, [*perturbations, *shifts.values()])
-    kept = [index for index in range(len(calls)) if reached[index]]
-    direct = [name for name, reaches in zip(shifts, reached[len(calls) :], strict=True) if reaches]
+def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise UserError(f"the parameter {name} has no shape yet: call the lazy module once, or give its sizes, before it is measured")
+        if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.float64):
+            raise UserError(
+                f"the parameter {name} is of {str(parameter.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64; "
+                "convert the network, or freeze the parameter"
+            )
+        if not parameter.isfinite().all():
+            raise UserError(f"the parameter {name} holds numbers that are not finite")
+    for tensor in tensors_in(inputs):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError("the inputs hold numbers that are not finite")
+
+
+def _warn_of_evaluation(module: nn.Module) -> None:
+    changing = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    names = sorted({type(each).__name__ for each in module.modules() if each.training and isinstance(each, changing)})
+    if names:
+        warnings.warn(f"{type(module).__name__} is in training mode; it is measured in evaluation mode ({', '.join(names)})", stacklevel=3)
+
+
+def _traced(
+    module: nn.Module, inputs: tuple[Any, ...], finder: StateFinder, others: OtherParameters, opaque: Collection[str] = ()
+) -> ModuleTrajectory:
+    """As ``trace`` says; ``opaque`` parameters are exchanged as a whole."""
+    watched = WatchedModule(module, inputs, finder, opaque)
+    found = watched.perturbed_pass()
+    _refuse_impossible_state(found.state)
+    of_calls, of_shifts, real = _gradients(found, watched)
+    kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
+    direct = [name for name, gradient in of_shifts.items() if gradient is not None]
     if direct and others == "refuse":
-        used = ", ".join(f"{name} (in {outside[name]})" for name in direct)
-        raise UserError(f"trained outside of linear maps: {used}; freeze it, or count it with others=autograd")
-    sites = [calls[index] for index in kept] + [_direct_site(name, shifts[name].shape) for name in direct]
+        used = ", ".join(f"{name} (in {found.outside[name]})" for name in direct)
+        raise UserError(f"trained outside of linear maps: {used}; freeze it, or {_COUNT_IT}")
+    unseen = unseen_parameters(found, of_calls, of_shifts, real)
+    if unseen and others == "autograd" and not set(unseen) <= set(opaque):
+        return _traced(module, inputs, finder, others, {*opaque, *unseen})
+    if unseen:
+        raise UserError(
+            f"{', '.join(unseen)}: part of what it does to the state cannot be watched (a scripted or compiled function, an "
+            "autograd.Function, vmap, or a view of it made outside of forward); use it in plain torch within forward, freeze it, or "
+            + _COUNT_IT
+        )
+    trajectory = _assembled(watched, finder, found, kept, direct)
+    again = trajectory.linearized()
+    refuse_unless_function(watched, found.state, again.state)
+    refuse_unless_adjoint(again)
+    if not trajectory.of_sites:
+        refuse_state_of_another(watched, found.state)
+    return trajectory
+
+
+def _refuse_impossible_state(state: Tensor) -> None:
+    if state.numel() and state.dtype not in (torch.float32, torch.float64):
+        raise UserError(f"the state is of {str(state.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64")
+    if not state.isfinite().all():
+        raise UserError("the state holds numbers that are not finite")
+
+
+def _gradients(
+    found: WatchedPass, watched: WatchedModule
+) -> tuple[list[Tensor | None], dict[str, Tensor | None], dict[str, Tensor | None]]:
+    """Of <s, state> in the output of each call, in what is added to each parameter outside of linear maps, and in the real parameters."""
+    calls, names = len(found.calls), list(watched.trained)
+    gradients: list[Tensor | None] = [None] * (calls + 2 * len(names))
+    if found.state.requires_grad:
+        variables = [*found.perturbations, *(found.shifts[name] for name in names), *watched.trained.values()]
+        gradients = list(torch.autograd.grad(found.state, variables, check_direction(found.state), retain_graph=False, allow_unused=True))
+    of_shifts, real = gradients[calls : calls + len(names)], gradients[calls + len(names) :]
+    return gradients[:calls], dict(zip(names, of_shifts, strict=True)), dict(zip(names, real, strict=True))
+
+
+def _assembled(watched: WatchedModule, finder: StateFinder, found: WatchedPass, kept: list[int], direct: list[str]) -> ModuleTrajectory:
+    calls = [found.calls[index] for index in kept]
+    sites = [*calls, *(_direct_site(name, found.shifts[name]) for name in direct)]
     if not sites:
-        raise UserError(f"no trained parameter of {type(module).__name__} reaches the state")
+        raise UserError(f"no trained parameter of {type(watched.module).__name__} reaches the state")
     names = {view.name for call in sites for view in (call.weight, call.bias) if view is not None}
 
-    def repeat(given: Sequence[Tensor]) -> Tensor:
+    def run(given: Sequence[Tensor]) -> Tensor:
         at_calls = dict(zip(kept, given[: len(kept)], strict=True))
-        position = iter(range(len(calls)))
+        position = iter(range(len(found.calls)))
 
         def perturb(_call: SiteCall, _map: LinearMap, result: Tensor) -> Tensor:
             perturbation = at_calls.get(next(position))
@@ -113,145 +209,51 @@ def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: Ot
 
         return watched.run(dict(zip(direct, given[len(kept) :], strict=True)), perturb)[0]
 
-    parameters = {name: parameter.detach() for name, parameter in watched.trained.items() if name in names}
-    site_places = watched.site_places([calls[index] for index in kept])
-    of_sites = isinstance(state, SiteState)
-    return ModuleTrajectory(found.detach(), tuple(sites), parameters, site_places, output, of_sites, repeat, watched.output_of)
+    places = None
+    if isinstance(finder, AllSiteOutputs):
+        places = torch.arange(sum(call.shape.numel() for call in calls))
+    elif isinstance(finder, SitesByRow) and finder.kind is SiteState.OUTPUTS:
+        places = finder.layouts(calls).places(calls, [call.shape for call in calls], finder.rows)
+    return ModuleTrajectory(
+        state=found.state.detach(),
+        calls=tuple(sites),
+        parameters={name: parameter.detach() for name, parameter in watched.trained.items() if name in names},
+        dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
+        site_places=places,
+        output=found.output,
+        of_sites=isinstance(finder, AllSiteOutputs | SitesByRow),
+        _run=run,
+        _output_of=lambda state: _output_of(watched, finder, state),
+        _find_layouts=lambda: finder.layouts(calls) if isinstance(finder, SitesByRow) else find_layouts(watched, calls),
+    )
 
 
-def _direct_site(name: str, shape: torch.Size) -> SiteCall:
+def _direct_site(name: str, shift: Tensor) -> SiteCall:
     """A parameter outside of linear maps: it is itself what is perturbed."""
-    return SiteCall(LinearMap("value", None, None, lambda w: w), ParameterView(name), None, shape)
+    return SiteCall(LinearMap("value", None, None, lambda w: w), ParameterView(name), None, shift.shape, shift.dtype)
 
 
-def _reaching(state: Tensor, variables: list[Tensor]) -> list[bool]:
-    """Which of the variables the state depends on."""
-    if not state.requires_grad:
-        return [False] * len(variables)
-    gradients = torch.autograd.grad(state.sum(), variables, allow_unused=True)
-    return [gradient is not None for gradient in gradients]
+def _output_of(watched: WatchedModule, finder: StateFinder, state: Tensor) -> Any:
+    """As ``ModuleTrajectory.output_of`` says."""
+    if not isinstance(finder, SitesByRow):
+        raise ValueError("only a state of site outputs or site inputs determines the output")
+    calls: list[SiteCall] = []
+    shapes: list[torch.Size] = []
 
+    def look(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
+        calls.append(call)
+        shapes.append(finder.of_call(call, live, output).shape)
+        return output
 
-class _Watched:
-    """A module with its inputs and the choice of its state, to be run again and again."""
+    with torch.no_grad():
+        watched.run({}, look)
+    given = iter(apart(finder.layouts(calls), calls, shapes, state, finder.rows))
 
-    def __init__(self, module: nn.Module, inputs: tuple[Any, ...], state: StateChoice) -> None:
-        self.trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-        self._module, self._inputs, self._state = module, inputs, state
-        if isinstance(state, str) and state not in dict(module.named_modules()):
-            known = ", ".join(name for name, _ in module.named_modules() if name)
-            raise UserError(f"state={state}: {type(module).__name__} has no such submodule; it has {known}")
+    def replace_output(_: SiteCall, live: LinearMap, _output: Tensor) -> Tensor:
+        value = next(given)
+        if finder.kind is SiteState.OUTPUTS:
+            return value
+        assert live.of_variables is not None
+        return live.of_variables(value)
 
-    def run(self, shifts: Mapping[str, Tensor], visit: Visit) -> tuple[Tensor, Any, dict[str, str]]:
-        """The state, forward's result, and where each parameter was used outside of linear maps."""
-        calls: list[SiteCall] = []
-        # of each call what stands in a state that sites make up
-        of_calls: list[Tensor] = []
-
-        def collect(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
-            output = visit(call, live, output)
-            if self._of_sites:
-                calls.append(call)
-                of_calls.append(self._in_state(call, live, output))
-            # the next function may work in place
-            return output.clone() if self._of_sites else output
-
-        mode = SiteMode(self.trained, shifts, collect)
-        # torch's fused attention has no forward-mode derivative
-        with _evaluating(self._module), sdpa_kernel(SDPBackend.MATH), self._recorded_outputs() as recorded, mode.watching(self._module):
-            result = self._module(*self._inputs)
-        return self._found_state(result, calls, of_calls, recorded), result, mode.outside
-
-    def output_of(self, state: Tensor) -> Any:
-        """As ``ModuleTrajectory.output_of`` says."""
-        if not isinstance(self._state, SiteState):
-            raise ValueError("only a state of site outputs or site inputs determines the output")
-        calls: list[SiteCall] = []
-        shapes: list[torch.Size] = []
-
-        def look(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
-            calls.append(call)
-            shapes.append(self._in_state(call, live, output).shape)
-            return output
-
-        with torch.no_grad():
-            self.run({}, look)
-        given = iter(apart(calls, shapes, state, self._rows))
-
-        def replace_output(_: SiteCall, live: LinearMap, _output: Tensor) -> Tensor:
-            value = next(given)
-            if self._state is SiteState.OUTPUTS:
-                return value
-            assert live.of_variables is not None
-            return live.of_variables(value)
-
-        return self.run({}, replace_output)[1]
-
-    def site_places(self, calls: list[SiteCall]) -> Tensor | None:
-        """As ``ModuleTrajectory.site_places``."""
-        shapes = [call.shape for call in calls]
-        if self._state is None:
-            return torch.arange(sum(shape.numel() for shape in shapes))
-        return places(calls, shapes, self._rows) if self._state is SiteState.OUTPUTS else None
-
-    def _in_state(self, call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
-        """What of a call stands in a state of sites: u, or v by row. Raises UserError where v is not what the function is called with."""
-        if self._state is not SiteState.INPUTS:
-            return output
-        variables = live.variables()
-        if variables is None or live.of_variables is None:
-            raise UserError(f"site {call.name}: a {call.map.function} has no inputs by trial and time; take the site outputs as the state")
-        return variables
-
-    @property
-    def _of_sites(self) -> bool:
-        return self._state is None or isinstance(self._state, SiteState)
-
-    @property
-    def _rows(self) -> torch.Size:
-        """(B, T)."""
-        shape: torch.Size = self._inputs[0].shape[:2]
-        return shape
-
-    @contextmanager
-    def _recorded_outputs(self) -> Iterator[list[Any]]:
-        """What the submodule that the state is named after returns, call by call."""
-        recorded: list[Any] = []
-        if not isinstance(self._state, str):
-            yield recorded
-            return
-        submodule = self._module.get_submodule(self._state)
-        hook = submodule.register_forward_hook(lambda _module, _inputs, output: recorded.append(output))
-        try:
-            yield recorded
-        finally:
-            hook.remove()
-
-    def _found_state(self, result: Any, calls: list[SiteCall], of_calls: list[Tensor], recorded: list[Any]) -> Tensor:
-        if self._of_sites and not calls:
-            return torch.zeros(0)
-        if self._state is None:
-            return torch.cat([output.flatten() for output in of_calls])
-        if isinstance(self._state, SiteState):
-            return side_by_side(calls, of_calls, self._rows)
-        if isinstance(self._state, str):
-            tensors = [output if isinstance(output, Tensor) else output[0] for output in recorded]
-            if not tensors:
-                raise UserError(f"state={self._state}: the submodule was not called")
-            return tensors[0] if len(tensors) == 1 else torch.stack(tensors, dim=1)
-        found = self._state(result)
-        if not isinstance(found, Tensor):
-            raise UserError(f"the state is a {type(found).__name__}, not a tensor")
-        return found
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """The module and all within it in evaluation mode."""
-    training = [each for each in module.modules() if each.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each in training:
-            each.training = True
+    return watched.run({}, replace_output)[1]

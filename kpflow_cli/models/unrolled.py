@@ -7,7 +7,6 @@ nn.RNN, nn.GRU, nn.LSTM and their cells each call one fused function; ``UNROLLED
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -15,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# the time step that a layer's recurrent product belongs to, while it is made: a layer that runs backwards makes them in another order
-TIME_STEP: ContextVar[int | None] = ContextVar("TIME_STEP", default=None)
+from kpflow_cli.errors import UserError
 
 # a cell's state: (h,), for the LSTM (h, c)
 State = tuple[Tensor, ...]
@@ -69,9 +67,9 @@ def _unrolled_layers(
     batch_first: Any = None,
 ) -> tuple[Tensor, ...]:
     if isinstance(weights, Tensor) or batch_first is None:
-        raise ValueError("packed sequences have no rectangular (trial, time) axes; pass padded ones")
+        raise UserError("packed sequences have no rectangular (trial, time) axes; give the recurrent layer padded ones")
     if dropout and train:
-        raise ValueError("dropout between recurrent layers is random; put the module in evaluation mode")
+        raise UserError("dropout between recurrent layers stays on in evaluation mode: forward is random; set it to 0")
     initial = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
     directions = 2 if bidirectional else 1
     per_direction = len(weights) // (num_layers * directions)
@@ -103,11 +101,9 @@ def _scan(
     steps = range(sequence.shape[1])
     states: dict[int, Tensor] = {}
     for step in reversed(steps) if reverse else steps:
-        token = TIME_STEP.set(step)
         state = update(from_input[step], functional.linear(state[0], w_hh, b_hh), state)
         if projection is not None:
             state = (functional.linear(state[0], projection), *state[1:])
-        TIME_STEP.reset(token)
         states[step] = state[0]
     return torch.stack([states[step] for step in steps], dim=1), state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from kpflow_cli.operators.base import PRODUCT, LinearOperator
@@ -23,6 +24,12 @@ class GramOperator(LinearOperator):
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         return self._apply(block)
+
+    def dense(self) -> Tensor:
+        """The matrix, from F^* alone: symmetric to the last digit."""
+        identity = torch.eye(self.in_size, dtype=self.dtype, device=self.device)
+        rows = self.factor.adjoint_matblock(identity.reshape(self.in_size, *self.in_shape)).flatten(1)
+        return rows @ rows.T
 
     @property
     def adjoint(self) -> LinearOperator:

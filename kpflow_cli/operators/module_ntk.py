@@ -10,24 +10,22 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vjp, vmap
+from torch.func import vjp, vmap
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.site_mode import SiteCall
-from kpflow_cli.models.site_rows import by_site, rows_of_site
+from kpflow_cli.models.linearized_pass import PASS_BYTES, LinearizedPass
+from kpflow_cli.models.site_mode import ParameterView, SiteCall
+from kpflow_cli.models.site_rows import by_site
 from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.operators.gram import GramOperator
 from kpflow_cli.operators.kronecker import Core, KroneckerCore
 
-# vectors and their images of one pass: larger ones leave the processor's cache and are slower
-_PASS_BYTES = 2**24
-
 
 class SitePropagator(LinearOperator):
     """P from site outputs ``(N_u,)`` to the state, d state / dU through the rest of the graph; without an inverse.
 
-    Products are forward-mode derivatives, adjoint ones reverse-mode derivatives of one stored pass.
+    Adjoint products are reverse-mode derivatives of one stored pass, products those of this derivative in turn.
     """
 
     symbol = "P"
@@ -36,31 +34,20 @@ class SitePropagator(LinearOperator):
         self._trajectory = trajectory
         self._shapes = [call.shape for call in trajectory.calls]
         self.in_shape, self.out_shape = (sum(shape.numel() for shape in self._shapes),), tuple(trajectory.state.shape)
-        self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
-        self._origin = tuple(torch.zeros(shape, dtype=self.dtype, device=self.device) for shape in self._shapes)
-        self._pull_back: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+        self.dtype, self.device = trajectory.dtype, trajectory.state.device
 
-    # one argument a call: the derivative of a slice of a single one would fill all of it with zeros, call by call
-    def _state(self, *perturbations: Tensor) -> Tensor:
-        return self._trajectory.perturbed_state(perturbations)
+    @cached_property
+    def _linearized(self) -> LinearizedPass:
+        return self._trajectory.linearized()
 
     def _apply(self, block: Tensor) -> Tensor:
-        def push_forward(tangent: Tensor) -> Tensor:
-            parts = tangent.split([shape.numel() for shape in self._shapes])
-            tangents = tuple(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
-            return jvp(self._state, self._origin, tangents)[1]
-
-        return _over_block(push_forward, block, self.out_shape)
+        parts = block.split([shape.numel() for shape in self._shapes], dim=1)
+        calls = zip(parts, self._trajectory.calls, strict=True)
+        return self._linearized.push_forward([part.reshape(-1, *call.shape).to(call.dtype) for part, call in calls]).to(self.dtype)
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        if self._pull_back is None:
-            self._pull_back = vjp(self._state, *self._origin)[1]
-        pull_back = self._pull_back
-
-        def flat(cotangent: Tensor) -> Tensor:
-            return torch.cat([part.reshape(-1) for part in pull_back(cotangent)])
-
-        return _over_block(flat, block, self.in_shape)
+        parts = self._linearized.pull_back(block.to(self._trajectory.state.dtype))
+        return torch.cat([part.flatten(1).to(self.dtype) for part in parts], dim=1)
 
 
 class SiteDerivative(LinearOperator):
@@ -78,16 +65,16 @@ class SiteDerivative(LinearOperator):
         self._parameters = {owner: trajectory.parameters[owner.rpartition("\n")[2]] for owner in dict.fromkeys(owners)}
         self.in_shape = (sum(parameter.numel() for parameter in self._parameters.values()),)
         self.out_shape = (sum(call.shape.numel() for call in self._calls),)
-        self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
+        self.dtype, self.device = trajectory.dtype, trajectory.state.device
 
     def _outputs(self, flat: Tensor) -> Tensor:
-        parts = flat.split([parameter.numel() for parameter in self._parameters.values()])
-        values = {owner: part.reshape(self._parameters[owner].shape) for owner, part in zip(self._parameters, parts, strict=True)}
+        parts = zip(self._parameters.items(), flat.split([parameter.numel() for parameter in self._parameters.values()]), strict=True)
+        values = {owner: part.reshape(parameter.shape).to(parameter.dtype) for (owner, parameter), part in parts}
         outputs = []
         for call in self._calls:
             own = {name: values[_own(call, name)] for name in _names(call, biases=False)} if self._separate else values
             found = call.output(own, biases=not self._separate) if own else flat.new_zeros(call.shape)
-            outputs.append(found.reshape(-1))
+            outputs.append(found.reshape(-1).to(self.dtype))
         return torch.cat(outputs)
 
     def _apply(self, block: Tensor) -> Tensor:
@@ -110,7 +97,7 @@ def _own(call: SiteCall, name: str) -> str:
 def _over_block(function: Callable[[Tensor], Tensor], block: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A function of one vector over a block, several at once where torch can: a pass keeps many tensors of each."""
     images = block.new_empty(len(block), *shape)
-    at_once = max(1, _PASS_BYTES // max((images[:1].nbytes + block[:1].nbytes), 1))
+    at_once = max(1, PASS_BYTES // max((images[:1].nbytes + block[:1].nbytes), 1))
     for start in range(0, len(block), at_once):
         part = slice(start, start + at_once)
         try:
@@ -132,16 +119,39 @@ class ModuleParameterOperator(GramOperator):
         self._trajectory = trajectory
 
     def eigenvalues(self) -> Tensor | None:
-        """All eigenvalues that can differ from 0, descending, float64; None where parameters are shared between different sites.
+        """All eigenvalues that can differ from 0, descending, float64; None where a number of the parameters is used more than once, by
+        several sites or within a view.
 
         Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs.
         """
-        used = [name for calls in _sites(self._trajectory) for name in set(_names(calls[0], biases=True))]
-        return None if len(set(used)) < len(used) else _direct_sum_spectrum(self._trajectory)
+        return _direct_sum_spectrum(self._trajectory) if _used_once(self._trajectory) else None
 
 
 def _sites(trajectory: ModuleTrajectory) -> list[list[SiteCall]]:
     return [[trajectory.calls[index] for index in indices] for indices in by_site(trajectory.calls)]
+
+
+def _used_once(trajectory: ModuleTrajectory) -> bool:
+    """Whether every number of the parameters stands in one place of one site, which its calls have in common."""
+    used: dict[str, list[Tensor]] = {}
+    for calls in _sites(trajectory):
+        for view in (calls[0].weight, calls[0].bias):
+            if view is not None:
+                used.setdefault(view.name, []).append(_numbers_of(view, trajectory))
+        views = [[view for view in (call.weight, call.bias) if view is not None] for call in calls]
+        if any(
+            not torch.equal(_numbers_of(one, trajectory), _numbers_of(first, trajectory))
+            for each in views[1:]
+            for one, first in zip(each, views[0], strict=True)
+        ):
+            return False
+    return all(len(numbers.unique()) == len(numbers) for numbers in map(torch.cat, used.values()))
+
+
+def _numbers_of(view: ParameterView, trajectory: ModuleTrajectory) -> Tensor:
+    """Which numbers of the parameter stand in a view of it, flat."""
+    parameter = trajectory.parameters[view.name]
+    return view.of({view.name: torch.arange(parameter.numel(), device=parameter.device).reshape(parameter.shape)}).flatten()
 
 
 def _direct_sum_spectrum(trajectory: ModuleTrajectory, *, biases: bool = True) -> Tensor | None:
@@ -159,12 +169,11 @@ def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor], *, bias
         outputs = first.bias.of(parameters).numel() if first.bias is not None else rows
         regressors = torch.zeros(1, rows // outputs, 0, dtype=torch.float64)
     elif all(call.map.variables() is not None for call in calls):
-        regressors = torch.cat([call.map.variables().flatten(0, -2) for call in calls]).double().unsqueeze(0)  # type: ignore[union-attr]
+        regressors = torch.cat([_by_row(call.map.variables()) for call in calls]).unsqueeze(0)
         outputs = rows // regressors.shape[1]
     elif all(call.map.elementwise() is not None for call in calls):
         # every output is a site of its own, with one variable
-        columns = torch.cat([call.map.elementwise().flatten(0, -2) for call in calls])  # type: ignore[union-attr]
-        regressors, outputs = columns.double().T.unsqueeze(-1), 1
+        regressors, outputs = torch.cat([_by_row(call.map.elementwise()) for call in calls]).T.unsqueeze(-1), 1
     else:
         return None
     if first.bias is not None and biases:
@@ -172,6 +181,12 @@ def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor], *, bias
             return None
         regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
     return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)
+
+
+def _by_row(values: Tensor | None) -> Tensor:
+    """``(rows, d)`` float64."""
+    assert values is not None
+    return values.reshape(-1, values.shape[-1]).double()
 
 
 class SiteArrangement(LinearOperator):
@@ -233,21 +248,25 @@ class ModuleNTK(GramOperator):
     def core(self) -> Core:
         """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of the state's."""
         state, places = self._trajectory.state, self._trajectory.site_places
-        rows = state.shape[:-1]
-        variables = _site_variables(self._trajectory, rows)
         # site outputs one after the other have no rows, and need none
-        if rows and not variables:
-            raise UserError(f"no weight site has one row for each of the state's {tuple(rows)}: there is no Kronecker core on this state")
+        if places is not None and state.ndim == 1:
+            return SiteCore(self._trajectory, places, {})
+        if state.ndim == 0:
+            raise UserError("the state is a single number: there is no Kronecker core on it")
+        variables = _site_variables(self._trajectory)
+        if not variables:
+            rows = tuple(state.shape[:-1])
+            raise UserError(f"no weight site has one row for each of the state's {rows}: there is no Kronecker core on this state")
         return KroneckerCore(variables, state.shape[-1]) if places is None else SiteCore(self._trajectory, places, variables)
 
 
-def _site_variables(trajectory: ModuleTrajectory, rows: torch.Size) -> dict[str, Tensor]:
-    """v_s ``(*rows, d_s)`` of the sites that have these rows, by name; of two uses of one weight the second by all that tells it apart."""
+def _site_variables(trajectory: ModuleTrajectory) -> dict[str, Tensor]:
+    """v_s ``(*rows, d_s)`` of the sites that have the state's rows, by name; of two uses of one weight the second by all that tells it
+    apart. Raises UserError where the rows of a site are not known."""
+    calls = [call for call in trajectory.calls if call.map.function != "value"]
+    variables = [call.map.variables() if call.weight is not None else None for call in calls]
     found: dict[str, Tensor] = {}
-    for calls in _sites(trajectory):
-        variables = [call.map.variables() for call in calls] if calls[0].weight is not None else []
-        known = [each for each in variables if each is not None]
-        fitting = rows_of_site(calls, known, rows) if known and len(known) == len(calls) else None
-        if fitting is not None:
-            found[calls[0].site if calls[0].name in found else calls[0].name] = fitting
+    for indices, joined in trajectory.layouts.joined(calls, variables, trajectory.state.shape[:-1]):
+        first = calls[indices[0]]
+        found[first.site if first.name in found else first.name] = joined.to(trajectory.dtype)
     return found

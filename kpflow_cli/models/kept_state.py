@@ -40,9 +40,13 @@ class KeptState:
 
 
 def _content(value: Any) -> Any:
+    """What is needed to put a value back in place: a tensor's numbers, the items of a container and theirs."""
     if isinstance(value, Tensor):
-        return None if isinstance(value, nn.UninitializedBuffer) else (value._version, value.detach().clone())
-    return copy.copy(value) if isinstance(value, list | dict | set) else None
+        return None if isinstance(value, nn.UninitializedBuffer) else value.detach().clone()
+    if isinstance(value, list | dict):
+        items = list(value.values()) if isinstance(value, dict) else value
+        return copy.copy(value), [(item, _content(item)) for item in items]
+    return copy.copy(value) if isinstance(value, set) else None
 
 
 @torch.no_grad()
@@ -50,9 +54,14 @@ def _put_back(value: Any, content: Any) -> None:
     if content is None:
         return
     if isinstance(value, Tensor):
-        version, numbers = content
-        if value._version != version and not torch.equal(value, numbers):
-            value.copy_(numbers)
-    elif value != content:
+        if not torch.equal(value, content):
+            value.copy_(content)
+    elif isinstance(value, list | dict):
+        kept, items = content
         value.clear()
-        value.extend(content) if isinstance(value, list) else value.update(content)
+        value.extend(kept) if isinstance(value, list) else value.update(kept)
+        for item, of_item in items:
+            _put_back(item, of_item)
+    else:
+        value.clear()
+        value.update(content)

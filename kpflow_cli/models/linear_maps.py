@@ -29,6 +29,10 @@ def _as_is(output: Tensor) -> Tensor:
     return output
 
 
+def _transposed(output: Tensor) -> Tensor:
+    return output.mT
+
+
 def _with_unit_axis(output: Tensor) -> Tensor:
     return output.unsqueeze(-1)
 
@@ -116,8 +120,8 @@ def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearM
         first,
         None,
         lambda w: w @ second,
-        variables=lambda: rows if first.ndim == 2 else None,
-        by_row=(lambda u: u.mT) if second.ndim > 1 else _as_is,
+        variables=lambda: rows if first.ndim <= 2 else None,
+        by_row=_with_unit_axis if first.ndim == 1 else _transposed if second.ndim > 1 else _as_is,
     )
 
 

@@ -29,6 +29,11 @@ def check_direction(state: Tensor) -> Tensor:
     return drawn.to(state.device, state.dtype)
 
 
+def precision(state: Tensor, calls: Sequence[SiteCall]) -> float:
+    """Of the coarsest numbers that a network with single and double precision parts works with."""
+    return max(torch.finfo(dtype).eps for dtype in (state.dtype, *(call.dtype for call in calls)))
+
+
 @contextmanager
 def refuse_changed_parameters(module: nn.Module) -> Iterator[None]:
     """Put back parameters that change within, and raise UserError that names them."""
@@ -54,6 +59,7 @@ def unseen_parameters(
 
     Two ways to one number agree to the square root of the precision: 3e-4 in single, 1.5e-8 in double precision.
     """
+    relative = precision(watched.state, watched.calls) ** 0.5
     found = {name: shift for name, shift in of_shifts.items() if shift is not None}
     for call, gradient in zip(watched.calls, of_calls, strict=True):
         if gradient is not None:
@@ -64,7 +70,7 @@ def unseen_parameters(
     for name, gradient in real.items():
         wanted = torch.zeros_like(watched.shifts[name]) if gradient is None else gradient
         difference = (found.get(name, torch.zeros_like(wanted)) - wanted).norm().item()
-        allowed = torch.finfo(wanted.dtype).eps ** 0.5 * (wanted.norm().item() + 1e-3 * scale * wanted.numel() ** 0.5)
+        allowed = relative * (wanted.norm().item() + 1e-3 * scale * wanted.numel() ** 0.5)
         if not difference <= allowed:
             unseen.append(name)
     return unseen
@@ -82,23 +88,23 @@ def _same(first: Tensor, second: Tensor, relative: float) -> bool:
     return first.shape == second.shape and (first - second).norm().item() <= relative * first.norm().item()
 
 
-def refuse_unless_adjoint(linearized: LinearizedPass) -> None:
+def refuse_unless_adjoint(linearized: LinearizedPass, epsilon: float) -> None:
     """Raise UserError unless <P u, w> = <u, P^* w>, for a network's own derivatives need not be derivatives of anything."""
     w = check_direction(linearized.state)
     pulled = linearized.pull_back(w.unsqueeze(0))
     pushed = linearized.push_forward(pulled)
     through, squared = (pushed[0] * w).sum().item(), sum(part.square().sum().item() for part in pulled)
-    if not abs(through - squared) <= torch.finfo(w.dtype).eps ** 0.5 * squared:
+    if not abs(through - squared) <= epsilon**0.5 * squared:
         raise UserError(
             "the network has a derivative of its own (an autograd.Function) whose backward pass is not differentiable: "
             f"<P P^* w, w> = {through:.6g}, ||P^* w||^2 = {squared:.6g}; write its backward in torch, without once_differentiable"
         )
 
 
-def refuse_unless_function(watched: WatchedModule, state: Tensor, again: Tensor) -> None:
+def refuse_unless_function(watched: WatchedModule, state: Tensor, again: Tensor, epsilon: float) -> None:
     """Raise UserError that names the submodule where two passes part."""
     # not bit for bit: on a GPU sums may be added in another order
-    if _same(state, again, 100 * torch.finfo(state.dtype).eps):
+    if _same(state, again, 100 * epsilon):
         return
     raise UserError(
         f"two calls of forward with the same inputs give different states, from {_parting_module(watched)} on: noise, dropout that stays "
@@ -106,10 +112,10 @@ def refuse_unless_function(watched: WatchedModule, state: Tensor, again: Tensor)
     )
 
 
-def refuse_state_of_another(watched: WatchedModule, state: Tensor) -> None:
+def refuse_state_of_another(watched: WatchedModule, state: Tensor, epsilon: float) -> None:
     """Raise UserError where an ordinary call gives another state than the watched one, by more than rounding errors explain."""
     ordinary = watched.unwatched_state()
-    if _same(state, ordinary, torch.finfo(state.dtype).eps ** 0.5):
+    if _same(state, ordinary, epsilon**0.5):
         return
     # of a chaotic network rounding errors grow: as far as these do, an ordinary call may be away
     moved = (_with_rounding_errors(watched) - state).norm().item()

@@ -22,6 +22,7 @@ from kpflow_cli.models.linear_maps import LinearMap
 from kpflow_cli.models.linearized_pass import LinearizedPass
 from kpflow_cli.models.self_check import (
     check_direction,
+    precision,
     refuse_changed_parameters,
     refuse_state_of_another,
     refuse_unless_adjoint,
@@ -122,6 +123,8 @@ def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise UserError(f"the parameter {name} has no shape yet: call the lazy module once, or give its sizes, before it is measured")
+        if parameter.is_inference():
+            raise UserError(f"the parameter {name} was made in inference mode and has no gradient; build the network outside of it")
         if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.float64):
             raise UserError(
                 f"the parameter {name} is of {str(parameter.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64; "
@@ -164,11 +167,11 @@ def _traced(
             + _COUNT_IT
         )
     trajectory = _assembled(watched, finder, found, kept, direct)
-    again = trajectory.linearized()
-    refuse_unless_function(watched, found.state, again.state)
-    refuse_unless_adjoint(again)
+    again, epsilon = trajectory.linearized(), precision(found.state, found.calls)
+    refuse_unless_function(watched, found.state, again.state, epsilon)
+    refuse_unless_adjoint(again, epsilon)
     if not trajectory.of_sites:
-        refuse_state_of_another(watched, found.state)
+        refuse_state_of_another(watched, found.state, epsilon)
     return trajectory
 
 

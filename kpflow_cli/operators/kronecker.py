@@ -75,4 +75,5 @@ class KroneckerCore(Core):
 
 
 def _flat(variables_by_site: dict[str, Tensor]) -> Tensor:
-    return torch.cat(list(variables_by_site.values()), dim=-1).flatten(0, -2)
+    joined = torch.cat(list(variables_by_site.values()), dim=-1)
+    return joined.reshape(-1, joined.shape[-1])

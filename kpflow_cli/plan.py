@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import pkgutil
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.measurements import Analysis
+from kpflow_cli.measured import Analysis
 from kpflow_cli.models.sites import Linearization, Model
 from kpflow_cli.models.tracing import ModuleTrajectory, SiteState
 from kpflow_cli.operators import ModuleNTK
@@ -40,6 +41,7 @@ class Plan:
         if isinstance(self.task, TeacherTask):
             self.task.prepare(self.model, partial(self._network, "teacher"), self.randomness.generator("task"))
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
+        self._precise_evaluation = Evaluation(self.task, torch.float64, self.device)
         self._state = None if config.analysis.state == "own" else SiteState(config.analysis.state)
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         self._refuse_unmeasurable()
@@ -72,11 +74,34 @@ class Plan:
 
     def trajectory(self) -> Linearization | ModuleTrajectory:
         """The model as it is now on the evaluation trials, with the state that the analysis chooses."""
-        return self.model.trajectory(self.evaluation.batch.inputs, self._state)
+        return self.trajectories()[0]
+
+    def trajectories(self) -> tuple[Linearization | ModuleTrajectory, Linearization | ModuleTrajectory | None]:
+        """That of the model as it is now, in the precision of the run, and the same in double precision.
+
+        A network that says itself what its sites are is linearized in double precision and then rounded, so that both are one trajectory,
+        however chaotic. None for a network that does not run in double precision.
+        """
+        inputs = self._precise_evaluation.batch.inputs
+        try:
+            precise = self._precise_model().trajectory(inputs, self._state)
+        except (RuntimeError, TypeError):
+            precise = None
+        if isinstance(precise, Linearization):
+            return precise.to(self.dtype), precise
+        return self.model.trajectory(self.evaluation.batch.inputs, self._state), precise
 
     def target_directions(self, trajectory: Linearization | ModuleTrajectory) -> Tensor:
-        """The target modes carried back from the outputs to the state of the ``trajectory``, ``(k, B, T, n)``."""
+        """The target modes carried back from the outputs to the state of the ``trajectory``, ``(k, B, T, n)`` in double precision; rounded
+        before only where the trajectory is."""
+        state = trajectory.states if isinstance(trajectory, Linearization) else trajectory.state
+        if state.dtype == torch.float64:
+            return self._precise_evaluation.target_directions(self._precise_model(), trajectory)
         return self.evaluation.target_directions(self.model, trajectory)
+
+    def _precise_model(self) -> Model:
+        """The model with the same weights in double precision."""
+        return copy.deepcopy(self.model).double()
 
 
 def _let_own_modules_be_found() -> None:

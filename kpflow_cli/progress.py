@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Protocol
 
 from tqdm import tqdm
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.measurements import Measured
+from kpflow_cli.measured import Measured
 
 # the statistics of a line: heading, quantity, reduction
 _COLUMNS = (
@@ -80,4 +81,7 @@ class Progress:
 
 
 def _shown(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.4g} +- {100 * estimate.relative_error:.1f} %"
+    if estimate is None:
+        return "-"
+    error = estimate.relative_error
+    return f"{estimate.value:.4g} (error unknown)" if math.isnan(error) else f"{estimate.value:.4g} +- {100 * error:.1f} %"

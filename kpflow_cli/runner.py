@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from kpflow_cli import measurements, provenance, tables
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.measured import Measured
 from kpflow_cli.operators import global_ntk
 from kpflow_cli.plan import Plan
 from kpflow_cli.progress import Progress, Reporter
@@ -182,18 +183,17 @@ class _Session:
             self._save(step, measured=False)
             self._write_record("running")
 
-    def _measure(self, step: int) -> measurements.Measured:
+    def _measure(self, step: int) -> Measured:
         """Measure everything at one step and add the rows to the tables."""
         plan = self._plan
-        trajectory = plan.trajectory()
-        ntk = global_ntk(trajectory)
+        trajectory, precise = plan.trajectories()
         generator = plan.randomness.generator("probes", step)
+        ntk, directions = global_ntk(trajectory), plan.target_directions(precise or trajectory)
+        precise_ntk = None if precise is None else global_ntk(precise, compressed=False)
         try:
-            measured = measurements.measure(ntk, plan.target_directions(trajectory), plan.analysis, generator)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-            raise self._overflow(step) from None
-        if measured.overflows():
-            raise self._overflow(step)
+            measured = measurements.measure(ntk, directions, plan.analysis, generator, precise=precise_ntk)
+        except FailedRunError as error:
+            raise FailedRunError(f"step {step}: {error}") from None
         self._add("measurements", tables.measurement_rows(step, measured))
         self._add("spectra", tables.spectrum_rows(step, measured))
         if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
@@ -205,13 +205,6 @@ class _Session:
 
     def _add(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
         self._tables.setdefault(table, []).extend(rows)
-
-    def _overflow(self, step: int) -> FailedRunError:
-        dtype = self._plan.config.dtype
-        wider = "dtype=float64, or " if dtype == "float32" else ""
-        return FailedRunError(
-            f"NTK_S at step {step} exceeds the range of {dtype}; try {wider}a smaller model.gain or training.learning_rate"
-        )
 
     def _save(self, step: int, *, measured: bool) -> None:
         model, optimizer = self._plan.model.state_dict(), self._trainer.optimizer.state_dict()

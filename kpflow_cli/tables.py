@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kpflow_cli.measurements import Measured
+from kpflow_cli.measured import Measured
 
 
 def measurement_rows(step: int, measured: Measured) -> Iterator[dict[str, Any]]:

@@ -179,7 +179,30 @@ def test_overflow_is_reported(tmp_path: Path) -> None:
     chaotic = ("model=vanilla_rnn", "model.units=60", "model.gain=10", "task.memory_steps=120")
     overflown = kpflow("run", *SMALL, *chaotic, "run_dir=out", cwd=tmp_path)
     assert overflown.returncode == 1
-    assert overflown.stderr.splitlines()[-1].startswith("kpflow: NTK_S at step 0 exceeds the range of float32; try dtype=float64")
+    assert overflown.stderr.splitlines()[-1].startswith("kpflow: step 0: NTK_S exceeds the range of float32; try dtype=float64")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        (("task.time_steps=1",), "NTK_S is 0 in float32: no trained parameter moves the state"),
+        # every unit saturates: not a slope is left
+        (("model.gain=1e10",), "NTK_S is 0 in float32: no trained parameter moves the state"),
+    ],
+)
+def test_state_that_nothing_moves_is_reported(tmp_path: Path, changes: tuple[str, ...], word: str) -> None:
+    student = ("task=student_teacher", "task.case=W", "task.input_dim=8", "task.input_rank=4", "task.evaluation_trials=4")
+    small = [override for override in SMALL if not override.startswith("task.")]
+    stuck = kpflow("run", *small, "model=vanilla_rnn", *student, *changes, "run_dir=out", cwd=tmp_path)
+    assert stuck.returncode == 1
+    assert stuck.stderr.splitlines()[-1].startswith(f"kpflow: step 0: {word}")
+
+
+def test_value_that_is_no_number_is_reported(tmp_path: Path) -> None:
+    """Products within the range of float32 whose squares are not: inf less inf."""
+    overflown = kpflow("run", *SMALL, "model=rnn", "model.gain=1e10", "run_dir=out", cwd=tmp_path)
+    assert overflown.returncode == 1
+    assert overflown.stderr.splitlines()[-1].startswith("kpflow: step 0: NTK_S exceeds the range of float32; try dtype=float64")
 
 
 def test_show_configuration_without_torch(tmp_path: Path) -> None:

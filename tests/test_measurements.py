@@ -12,7 +12,8 @@ from small_runs import small_config
 from kpflow_cli import verification
 from kpflow_cli.errors import FailedRunError
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.measurements import Analysis, Measurement, measure
+from kpflow_cli.measured import Analysis, Measurement
+from kpflow_cli.measurements import measure
 from kpflow_cli.operators import GlobalNTK, global_ntk, mean_over
 from kpflow_cli.plan import Plan
 from kpflow_cli.records.temporal import temporal_modes
@@ -28,9 +29,11 @@ SHAPES = {
 
 
 def rows_of(plan: Plan, analysis: Analysis, seed: int) -> tuple[Measurement, ...]:
-    trajectory = plan.trajectory()
+    trajectory, precise = plan.trajectories()
+    assert precise is not None
     generator = torch.Generator().manual_seed(seed)
-    return measure(global_ntk(trajectory), plan.target_directions(trajectory), analysis, generator).measurements
+    precise_ntk = global_ntk(precise, compressed=False)
+    return measure(global_ntk(trajectory), plan.target_directions(precise), analysis, generator, precise=precise_ntk).measurements
 
 
 @pytest.mark.parametrize("model", ["gru", "rnn", "vanilla_rnn"])

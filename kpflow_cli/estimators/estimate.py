@@ -13,7 +13,8 @@ class Estimate:
 
     Attributes:
         value: the estimate, always within the range of the quantity.
-        standard_error: one standard deviation of the value; 0 for an exact value, NaN where too few probes leave it unknown.
+        standard_error: one standard deviation of the value, or where no probe was drawn a bound of its rounding; 0 for an exact value, NaN
+            where it is unknown, as with too few probes.
         num_probes: random vectors that the standard error rests on; 0 for an exact value.
         method: how it was found.
     """
@@ -24,9 +25,12 @@ class Estimate:
     method: str = "exact"
 
     def __str__(self) -> str:
-        if self.num_probes == 0:
+        if self.num_probes == 0 and self.standard_error == 0:
             return f"{self.value:.6g} (exact)"
-        return f"{_to_same_place(self.value, self.standard_error)} ({self.num_probes} probes)"
+        probes = f"{self.num_probes} probes" if self.num_probes else ""
+        if math.isnan(self.standard_error) or not math.isfinite(self.value):
+            return f"{self.value:.6g} ({': '.join(filter(None, ('error unknown', probes)))})"
+        return f"{_to_same_place(self.value, self.standard_error)} ({probes or 'rounding'})"
 
     def __format__(self, specification: str) -> str:
         return format(str(self), specification)
@@ -39,22 +43,21 @@ class Estimate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Lower and upper end of the confidence interval value +- t * standard_error.
 
-        t is the quantile of Student's distribution of ``num_probes - 1`` degrees of freedom. An exact value is both ends; an unknown error
-        leaves the whole line. Raises ValueError unless ``confidence`` is between 0 and 1.
+        t is the quantile of Student's distribution of ``num_probes - 1`` degrees of freedom, 1 for a bound of rounding. An exact value is
+        both ends; an unknown error leaves the whole line. Raises ValueError unless ``confidence`` is between 0 and 1.
         """
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-        if self.standard_error == 0:
-            return self.value, self.value
-        if math.isnan(self.standard_error) or self.num_probes < 2:
+        if math.isnan(self.standard_error) or self.num_probes == 1:
             return -math.inf, math.inf
-        reach = _student_t_quantile(confidence, self.num_probes - 1) * self.standard_error
+        quantile = _student_t_quantile(confidence, self.num_probes - 1) if self.num_probes else 1.0
+        reach = quantile * self.standard_error
         return self.value - reach, self.value + reach
 
 
 def _to_same_place(value: float, error: float) -> str:
     """``value +- error``: the error to two significant digits, the value to the same decimal place."""
-    if error == 0 or not (math.isfinite(value) and math.isfinite(error)):
+    if error == 0 or not math.isfinite(error):
         return f"{value:.6g} +- {error:.2g}"
     exponent = _exponent(error)
     if -5 < exponent < 6:

@@ -10,7 +10,7 @@ A weight-based recurrent model updates its state by ``h_t = f(h_{t-1}, x_t)`` wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -71,6 +71,25 @@ class Linearization:
         """(B, T, n): trials, time steps, units."""
         trials, steps, units = self.states.shape
         return trials, steps, units
+
+    def to(self, dtype: torch.dtype) -> Linearization:
+        """The same rounded to another precision; what was one tensor still is."""
+        known: dict[int, Tensor] = {}
+
+        def rounded(tensor: Tensor) -> Tensor:
+            return known.setdefault(id(tensor), tensor.to(dtype))
+
+        def site(of: WeightSite) -> WeightSite:
+            slopes = tuple(rounded(slope) for slope in of.output_slopes)
+            return replace(of, weight=rounded(of.weight), inputs=rounded(of.inputs), output_slopes=slopes)
+
+        return Linearization(
+            states=rounded(self.states),
+            sites=tuple(site(each) for each in self.sites),
+            recurrent=site(self.recurrent),
+            carry=rounded(self.carry),
+            input_slope=rounded(self.input_slope),
+        )
 
     def variables_by_site(self) -> dict[str, Tensor]:
         """v_s ``(B, T, d_s)`` of all sites whose weight trains, by name, without bias columns; of none a site without variables."""

@@ -13,23 +13,35 @@ class SiteBasis:
     """The regressors of every diagonal of B in one basis: V_g V_g^T = Q S_g S_g^T Q^T, Q ``(TB, R)`` orthonormal, S_g ``(R, r_g)``.
 
     The network's activity is low-dimensional, so R and r_g are much smaller than the number of regressors, and every product with the
-    parameters is cheaper by that much. Directions whose share of V V^T is below the precision of the dtype (singular value below
-    sqrt(eps) of the largest) are left out.
+    parameters is cheaper by that much. Directions whose singular values are together below ``smallest`` of the largest, by default
+    sqrt(eps) of the dtype, so that their share of V V^T is below its precision, are left out; with 0 the basis is the regressors
+    themselves, and nothing is.
     """
 
-    def __init__(self, regressors: list[Tensor], sites_of_slope: list[list[int]]) -> None:
+    def __init__(self, regressors: list[Tensor], sites_of_slope: list[list[int]], *, smallest: float | None = None) -> None:
         dtype = regressors[0].dtype
-        left, singular = _economy(torch.cat(regressors, dim=1), dtype)
+        smallest = torch.finfo(dtype).eps ** 0.5 if smallest is None else smallest
+        together = torch.cat(regressors, dim=1)
+        if smallest == 0:
+            self.basis = together
+            columns = torch.eye(together.shape[1], dtype=dtype, device=together.device).split([each.shape[1] for each in regressors], dim=1)
+            self.mixing = [torch.cat([columns[site] for site in sites], dim=1) for sites in sites_of_slope]
+            return
+        left, singular = _economy(together, smallest)
         self.basis = left.to(dtype)
         in_basis = [left.T @ each.double() for each in regressors]
         largest = singular[:1].sum().item()
-        self.mixing = [self._mixing([in_basis[site] for site in sites], dtype, largest) for sites in sites_of_slope]
+        self.mixing = [self._mixing([in_basis[site] for site in sites], smallest, largest).to(dtype) for sites in sites_of_slope]
 
     @staticmethod
-    def _mixing(in_basis: list[Tensor], dtype: torch.dtype, largest: float) -> Tensor:
-        """S of the fewest columns with S S^T the sum of M M^T, to the precision of ``dtype`` relative to ``largest``."""
-        left, singular = _economy(torch.cat(in_basis, dim=1), dtype, largest)
-        return (left * singular).to(dtype)
+    def _mixing(in_basis: list[Tensor], smallest: float, largest: float) -> Tensor:
+        """S of the fewest columns with S S^T the sum of M M^T, but for what is below ``smallest`` of ``largest``."""
+        left, singular = _economy(torch.cat(in_basis, dim=1), smallest, largest)
+        return left * singular
+
+    def reduced(self, smallest: float) -> SiteBasis:
+        """The same V_g V_g^T in the basis that leaves out what is below another ``smallest``."""
+        return SiteBasis([self.basis @ mixing for mixing in self.mixing], [[index] for index in range(len(self.mixing))], smallest=smallest)
 
     @property
     def ranks(self) -> list[int]:
@@ -37,17 +49,18 @@ class SiteBasis:
         return [mixing.shape[1] for mixing in self.mixing]
 
 
-def _economy(matrix: Tensor, dtype: torch.dtype, largest: float | None = None) -> tuple[Tensor, Tensor]:
-    """Left singular vectors and singular values that matter at the precision of ``dtype``, float64.
+def _economy(matrix: Tensor, smallest: float, largest: float | None = None) -> tuple[Tensor, Tensor]:
+    """Left singular vectors and singular values, float64, but for the last, whose norm is at most ``smallest`` of the ``largest``.
 
-    In single precision they come from the smaller Gram matrix in double precision, whose error, 1e-8 of the largest, is far below.
+    Where nothing below 1e-6 of it matters they come from the smaller Gram matrix, whose error, 1e-8 of the largest, is far below.
     """
     matrix = matrix.double()
-    if dtype == torch.float64:
+    if smallest < 1e-6:
         left, singular, _ = torch.linalg.svd(matrix, full_matrices=False)
     else:
         left, singular = _from_gram(matrix)
-    kept = singular > (singular[:1].sum() if largest is None else largest) * torch.finfo(dtype).eps ** 0.5
+    tails = singular.square().flip(0).cumsum(0).flip(0).sqrt()
+    kept = tails > (singular[:1].sum() if largest is None else largest) * smallest
     return left[:, kept], singular[kept]
 
 

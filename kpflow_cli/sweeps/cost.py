@@ -40,8 +40,10 @@ def _seconds(point: SweepPoint) -> float:
     plan = Plan(point.config)
     trainer, steps = plan.trainer(), plan.config.training.steps
     ready = time.perf_counter()
-    trajectory = plan.trajectory()
-    measurements.measure(global_ntk(trajectory), plan.target_directions(trajectory), plan.analysis, plan.randomness.generator("probes", 0))
+    trajectory, precise = plan.trajectories()
+    ntk, directions = global_ntk(trajectory), plan.target_directions(precise or trajectory)
+    precise_ntk = None if precise is None else global_ntk(precise, compressed=False)
+    measurements.measure(ntk, directions, plan.analysis, plan.randomness.generator("probes", 0), precise=precise_ntk)
     measured = time.perf_counter()
     total = ready - started + len(plan.schedule) * (measured - ready)
     if steps:

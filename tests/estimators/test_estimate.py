@@ -27,9 +27,8 @@ def test_exact_value_says_so() -> None:
         (1.23456e8, 4.2e6, "1.235e+08 +- 4.2e+06"),
         (-1.2345e-4, 1.2e-9, "-1.234500e-04 +- 1.2e-09"),
         (0.0, 1.2e-9, "0.0e+00 +- 1.2e-09"),
-        (5.25, math.nan, "5.25 +- nan"),
+        (5.25, math.inf, "5.25 +- inf"),
         (5.25, 0.0, "5.25 +- 0"),
-        (math.nan, 1.0, "nan +- 1"),
     ],
 )
 def test_value_is_rounded_to_the_place_of_its_error(value: float, error: float, expected: str) -> None:
@@ -84,6 +83,25 @@ def test_quantiles_of_few_degrees_in_closed_form(confidence: float) -> None:
 
 def test_interval_of_an_exact_value_is_the_value() -> None:
     assert Estimate(4.5).interval() == (4.5, 4.5)
+
+
+def test_bound_of_rounding() -> None:
+    estimate = Estimate(4.5, 0.25, 0, "exact up to rounding")
+    assert str(estimate) == "4.50 +- 0.25 (rounding)"
+    assert estimate.interval() == estimate.interval(0.5) == (4.25, 4.75)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        (Estimate(3.1, math.nan, 2, "jackknife"), "3.1 (error unknown: 2 probes)"),
+        (Estimate(3.1, math.nan), "3.1 (error unknown)"),
+        (Estimate(math.nan, 1.0, 4), "nan (error unknown: 4 probes)"),
+    ],
+)
+def test_unknown_error_is_said_in_words(estimate: Estimate, expected: str) -> None:
+    assert str(estimate) == expected
+    assert "+-" not in str(estimate)
 
 
 @pytest.mark.parametrize("estimate", [Estimate(4.5, math.nan, 1), Estimate(4.5, math.nan, 2), Estimate(4.5, 1.0, 1)])

@@ -33,7 +33,8 @@ def measure(ntk: NTK, target_directions: Tensor, analysis: Analysis, generator: 
     ``target_directions`` are the target modes carried back through the readout, unit vectors ``(k, B, T, n)``. Where
     ``analysis.probes`` reaches the dimension N = B T n every estimate is exact. Exact rows are those of ``precise``, NTK_S of the same
     trajectory in double precision; where there is none, and ``ntk`` itself is of single precision, their error is unknown. Raises
-    FailedRunError where NTK_S is 0 or a value is beyond the range of its dtype.
+    FailedRunError where NTK_S is 0 or a value is beyond the range of its dtype. Without a core (``ntk.why_no_core``) there are no rows of
+    it, of V and of alignments.
     """
     _refuse_zero(ntk)
     subject = Subject(ntk, precise or ntk)
@@ -51,6 +52,8 @@ def _measured(subject: Subject, target_directions: Tensor, analysis: Analysis, g
     spectra: list[Spectrum] = []
     pairs = factors.leading(subject.ntk, analysis, generator) if {"ntk", "trace"} & set(analysis.measures) else None
     for name in analysis.measures:
+        if name == "v" and subject.ntk.why_no_core:
+            continue
         if name == "trace":
             assert pairs is not None
             rows += _trace_reductions(subject, pairs, analysis, generator)
@@ -106,19 +109,20 @@ def _full(
     ntk = subject.precise if filled else subject.ntk
     directions, eigenvectors = (vectors.to(ntk.device, ntk.dtype) for vectors in (target_directions, pairs.vectors))
     sketch = extend(orthonormalize(directions), eigenvectors) if len(directions) else eigenvectors
-    sampler = Sampler(ntk, ntk.core, generator=generator, sketch=sketch, block_size=analysis.block_size)
+    cores = [] if ntk.why_no_core else [ntk.core]
+    sampler = Sampler(ntk, *cores, generator=generator, sketch=sketch, block_size=analysis.block_size)
 
     def least_certain() -> Estimate:
-        found, alignment = sampler.statistics(), sampler.alignment()
+        found = sampler.statistics()
         # a cosine's error counts against its range, 1: near 0 it is known well long before its digits are
-        against_range = replace(alignment, value=1.0)
-        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), against_range)
+        against_range = [replace(sampler.alignment(), value=1.0)] if cores else []
+        estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), *against_range)
         return max(estimates, key=lambda estimate: estimate.relative_error)
 
     _to_tolerance(analysis, sampler, least_certain, analysis.probes)
-    found, of_core = sampler.statistics(), sampler.statistics(1)
+    found = sampler.statistics()
     rows = [*statistics_rows("ntk", "full", found), largest_row("ntk", pairs.values, pairs.residuals, analysis.krylov_block)]
-    if of_core.frobenius_norm().value:
+    if cores and (of_core := sampler.statistics(1)).frobenius_norm().value:
         rows.append(Measurement("ntk", "alignment", "full", sampler.alignment()))
         rows.append(Measurement("ntk", "random_core_alignment", "full", found.random_alignment(of_core)))
     trace = found.trace().value

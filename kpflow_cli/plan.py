@@ -20,7 +20,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.measured import Analysis
 from kpflow_cli.models.sites import Linearization, Model
 from kpflow_cli.models.tracing import ModuleTrajectory, SiteState
-from kpflow_cli.operators import ModuleNTK
+from kpflow_cli.operators import global_ntk
 from kpflow_cli.randomness import Randomness
 from kpflow_cli.records import RECORDS
 from kpflow_cli.task import Task, TeacherTask
@@ -29,7 +29,11 @@ from kpflow_cli.validation import identity
 
 
 class Plan:
-    """What a configuration (checked) asks for. Raises UserError for a device, task or model that cannot be had."""
+    """What a configuration (checked) asks for. Raises UserError for a device, task or model that cannot be had.
+
+    Attributes:
+        why_no_core: why the network is measured without a Kronecker core, None where it has one.
+    """
 
     def __init__(self, config: DictConfig) -> None:
         _let_own_modules_be_found()
@@ -63,14 +67,15 @@ class Plan:
         return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
 
     def _refuse_unmeasurable(self) -> None:
-        """Find out before any work whether a network has weight sites, and a core on its state, and can be recorded as asked."""
+        """Find out before any work whether a network has weight sites and can be recorded as asked, and whether it has a core."""
         trajectory = self.trajectory()
         for name in self.analysis.records:
             if not RECORDS[name].possible(self.model, trajectory):
                 able = ", ".join(each for each, record in RECORDS.items() if record.possible(self.model, trajectory))
                 raise UserError(f"analysis.records={name}: only of {RECORDS[name].subjects}; of this one: {able}")
-        if isinstance(trajectory, ModuleTrajectory):
-            _ = ModuleNTK(trajectory).core
+        self.why_no_core = global_ntk(trajectory).why_no_core
+        if self.why_no_core and set(self.analysis.measures) == {"v"}:
+            raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
 
     def trajectory(self) -> Linearization | ModuleTrajectory:
         """The model as it is now on the evaluation trials, with the state that the analysis chooses."""
@@ -85,7 +90,8 @@ class Plan:
         inputs = self._precise_evaluation.batch.inputs
         try:
             precise = self._precise_model().trajectory(inputs, self._state)
-        except (RuntimeError, TypeError):
+        except (RuntimeError, TypeError, UserError):
+            # what is refused in any precision is refused below
             precise = None
         if isinstance(precise, Linearization):
             return precise.to(self.dtype), precise

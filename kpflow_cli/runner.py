@@ -37,6 +37,8 @@ def run(config: DictConfig, run_dir: Path, plots: Plots, progress: Callable[[int
     """
     torch.set_num_threads(config.threads)
     plan = Plan(config)
+    if plan.why_no_core:
+        print(f"measured without a Kronecker core: {plan.why_no_core}", flush=True)
     with open_run_folder(run_dir, identity(config)) as folder:
         session = _Session(plan, folder, progress)
         try:

@@ -93,7 +93,8 @@ def comparisons(plan: Plan) -> Iterator[Comparison]:
         yield Comparison("P^{-1}", exact["p_inverse"], propagator.inverse.dense())
         yield Comparison("(P^{-1})^*", exact["p_inverse"].T, propagator.inverse.adjoint.dense())
     yield Comparison("K", exact["k"], parameter_operator.dense())
-    yield Comparison("V V^T (x) I", exact["core"], ntk.core.dense())
+    if not ntk.why_no_core:
+        yield Comparison("V V^T (x) I", exact["core"], ntk.core.dense())
     yield Comparison("NTK_S as J J^*", exact["ntk"], ntk.dense())
     yield Comparison("NTK_S as P K P^*", exact["ntk"], (propagator @ parameter_operator @ propagator.adjoint).dense())
     if isinstance(trajectory, ModuleTrajectory):
@@ -153,7 +154,10 @@ def _dense_operators(plan: Plan, trajectory: Linearization | ModuleTrajectory) -
         found["ntk"] = dense_global_ntk(model, inputs)
     else:
         found["ntk"] = dense_gram(model, _state(trajectory))
-    core = global_ntk(trajectory).core
+    ntk = global_ntk(trajectory)
+    if ntk.why_no_core:
+        return found
+    core = ntk.core
     variables = _variables_by_site(model, inputs) if own else {}
     # of other networks the core's own; how it comes by them is for the tests
     variables = variables or {site: each.flatten(0, -2) for site, each in core.variables_by_site.items()}
@@ -220,6 +224,8 @@ def _dense_statistics(
 ) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
     """Every row of measurements.csv from the dense operators, by its (operator, quantity, reduction)."""
     for operator in ("ntk", "k", "p", "core", "v"):
+        if operator not in exact:
+            continue
         matrix = exact[operator]
         yield (operator, "operator_norm", "full"), torch.linalg.matrix_norm(matrix, 2)
         squared = matrix if operator in ("ntk", "k", "core") else matrix @ matrix.T
@@ -229,10 +235,11 @@ def _dense_statistics(
     for operator in exact.keys() - {"ntk", "k", "p", "p_inverse", "core", "v"}:
         gram = exact[operator] @ exact[operator].T
         yield (operator, "effective_rank", "full"), (gram.trace() ** 2 / gram.norm() ** 2).nan_to_num(nan=0.0)
-    ntk, core = exact["ntk"], exact["core"]
-    norms = ntk.norm() * core.norm()
-    yield ("ntk", "alignment", "full"), (ntk * core).sum() / norms
-    yield ("ntk", "random_core_alignment", "full"), ntk.trace() * core.trace() / (len(ntk) * norms)
+    ntk = exact["ntk"]
+    if (core := exact.get("core")) is not None:
+        norms = ntk.norm() * core.norm()
+        yield ("ntk", "alignment", "full"), (ntk * core).sum() / norms
+        yield ("ntk", "random_core_alignment", "full"), ntk.trace() * core.trace() / (len(ntk) * norms)
     for index, direction in enumerate(directions.flatten(1), start=1):
         yield ("ntk", f"rayleigh_quotient_{index}", "full"), direction @ ntk @ direction
         yield ("ntk", f"target_overlap_{index}", "full"), direction @ ntk @ direction / ntk.trace()

@@ -245,8 +245,18 @@ class ModuleNTK(GramOperator):
         self._trajectory = trajectory
 
     @cached_property
+    def why_no_core(self) -> str | None:
+        """Why there is no core, None where there is one."""
+        try:
+            _ = self.core
+        except UserError as error:
+            return str(error)
+        return None
+
+    @cached_property
     def core(self) -> Core:
-        """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of the state's."""
+        """The operator that NTK_S is compared with. Raises UserError where no site has a row for each of the state's, or where it is not
+        known which belongs to which."""
         state, places = self._trajectory.state, self._trajectory.site_places
         # site outputs one after the other have no rows, and need none
         if places is not None and state.ndim == 1:

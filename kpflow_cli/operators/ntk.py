@@ -30,11 +30,13 @@ class GlobalNTK(GramOperator):
         propagator: P.
         parameter_operator: K.
         core: V V^T (x) I_n, to compare with.
+        why_no_core: None, for there is one.
         factor: J, a ``StateJacobian``.
     """
 
     symbol = "P K P^*"
     factor: StateJacobian
+    why_no_core: str | None = None
 
     def __init__(self, linearization: Linearization, *, compressed: bool = True) -> None:
         recurrence = Recurrence(linearization)

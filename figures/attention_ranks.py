@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kpflow_cli.claims import Claim, at_most
+from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import Tables, drawn, first_step, pick
+from .drawn import UNKNOWN, Tables, estimated, first_step, measured, pick
+from .seeds import mean_of_seeds, over_seeds
 from .style import StyledFigure, line_look
 
 TRIALS, DIMENSION = "task.evaluation_trials", "task.input_dim"
@@ -31,17 +33,19 @@ def rank_rows(
     for panel, (operator, reduction) in panels.items():
         rows = pick(ranks, operator=operator, reduction=reduction).sort_values(["seed", *([y] if y else []), x])
         where = {"x": rows[x], "y": rows[y] if y else math.nan}
-        parts.append(drawn(panel, series, line=rows["seed"], value=rows["value"], stderr=rows["stderr"], **where))
+        parts.append(measured(panel, series, rows, line=rows["seed"], **where))
     return pd.concat(parts, ignore_index=True)
 
 
 def mean_of_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
-    """``value`` and ``stderr`` by ``x``, ascending: the mean over seeds, and its error from those of the estimates."""
-    rows = pick(data, panel=panel, series=series)
-    by_x = rows.assign(square=rows["stderr"] ** 2).groupby("x")[["value", "square"]]
-    # of one that is missing the mean is not known
-    mean = by_x.mean(skipna=False)
-    return pd.DataFrame({"x": mean.index, "value": mean["value"].to_numpy(), "stderr": np.sqrt(mean["square"] / by_x.size()).to_numpy()})
+    """``value``, ``stderr`` and ``probes`` by ``x``, ascending: of one seed its own; of several the mean, with the error that their spread
+    gives and their number."""
+    rows = pick(data, panel=panel, series=series).sort_values("x")
+    if rows["x"].is_unique:
+        return rows[["x", "value", "stderr", "probes"]].reset_index(drop=True)
+    means = [(x, mean_of_seeds(each["value"].tolist())) for x, each in rows.groupby("x")]
+    columns = [{"x": x, "value": mean.value, "stderr": mean.standard_error, "probes": mean.num_probes} for x, mean in means]
+    return pd.DataFrame(columns)
 
 
 def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str]) -> None:
@@ -67,23 +71,42 @@ def rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
     figure.legend(handles, [*labels, "effective dimension of inputs", "rank = dimension"], loc="outside lower center", ncols=ncols)
 
 
-def follows(data: pd.DataFrame, panel: str, series: Iterable[str], words: str) -> Claim:
+def follows(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -> Claim:
     """Temporal rank and the input's effective dimension are within a factor of 2 of each other."""
-    found = []
-    for each in series:
-        ranks, inputs = mean_of_lines(data, panel, each), mean_of_lines(data, "input", each)["value"]
-        factors = np.maximum(ranks["value"] / inputs, inputs / ranks["value"])
-        found.append((pd.Series(factors), pd.Series(factors * ranks["stderr"] / ranks["value"])))
-    value, error = largest(found)
+    factor = largest_of(data, series, lambda one, each: above_one(over_inputs(one, panel, each)))
     claim = f"{words}: largest factor between temporal rank and the input's effective dimension"
-    return at_most(claim, value, 2.0, stderr=error, reason="follows: within a factor of two, while the dimension grows by hundreds")
+    return at_most(claim, factor, 2.0, reason="follows: within a factor of two, while the dimension grows by hundreds")
 
 
-def largest(found: Iterable[tuple[pd.Series, pd.Series]]) -> tuple[float, float]:
+def largest_of(data: pd.DataFrame, series: Sequence[str], found: Callable[[pd.DataFrame, str], pd.DataFrame]) -> Estimate:
+    """The mean over seeds of the largest of what is found in one seed's ranks for each series."""
+    ranks = data[data["panel"].isin([*RANKS, *OF_V])]
+    return over_seeds(ranks, lambda one: largest(found(one, each) for each in series))
+
+
+def over_inputs(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
+    """Temporal ranks over the input's effective dimension."""
+    return ratios(mean_of_lines(data, panel, series), mean_of_lines(data, "input", series))
+
+
+def ratios(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Of values at the same places one over the other, with its error, which rests on the fewer probes."""
+    ratio = rows["value"] / others["value"]
+    error = ratio * np.hypot(rows["stderr"] / rows["value"], others["stderr"] / others["value"])
+    # an exact value has no probes, and takes none away
+    probes = pd.concat([rows["probes"], others["probes"]], axis=1).replace(0, math.nan).min(axis=1).fillna(0)
+    return pd.DataFrame({"x": rows["x"], "value": ratio, "stderr": error, "probes": probes})
+
+
+def above_one(rows: pd.DataFrame) -> pd.DataFrame:
+    """The factors that ratios stand for, whichever side is the larger."""
+    inverted = rows["value"].where(rows["value"] >= 1, 1 / rows["value"])
+    return rows.assign(value=inverted, stderr=rows["stderr"] / rows["value"] * inverted)
+
+
+def largest(found: Iterable[pd.DataFrame]) -> Estimate:
     """The largest of several values with its own error; NaN if one is NaN or there is none."""
-    pairs = list(found)
-    values, errors = (pd.concat([pair[part] for pair in pairs], ignore_index=True) for part in (0, 1))
-    if not len(values) or values.isna().any():
-        return math.nan, math.nan
-    index = int(np.argmax(values.to_numpy()))
-    return float(values.iloc[index]), float(errors.iloc[index])
+    rows = pd.concat(found, ignore_index=True)
+    if not len(rows) or rows["value"].isna().any():
+        return UNKNOWN
+    return estimated(rows.iloc[[int(np.argmax(rows["value"].to_numpy()))]])

@@ -7,22 +7,39 @@ from typing import Any
 
 import pandas as pd
 
+from kpflow_cli.estimators.estimate import Estimate
+
 Tables = dict[str, pd.DataFrame]
 
-COLUMNS = ("panel", "series", "line", "x", "y", "value", "stderr")
+UNKNOWN = Estimate(float("nan"), float("nan"), method="not measured")
+COLUMNS = ("panel", "series", "line", "x", "y", "value", "stderr", "probes")
 
 
 def drawn(
-    panel: str, series: str, *, value: Any, x: Any = float("nan"), y: Any = float("nan"), line: Any = 0, stderr: Any = 0.0
+    panel: str,
+    series: str,
+    *,
+    value: Any,
+    x: Any = float("nan"),
+    y: Any = float("nan"),
+    line: Any = 0,
+    stderr: Any = 0.0,
+    probes: Any = 0,
 ) -> pd.DataFrame:
-    """Rows of one series of a panel: ``value`` at ``x`` (of heat maps and trajectories at ``x`` and ``y``), with its standard error.
+    """Rows of one series of a panel: ``value`` at ``x`` (of heat maps and trajectories at ``x`` and ``y``), with its standard error and the
+    probes that this rests on, none for an exact value.
 
     ``line`` tells apart what is drawn as separate lines of the series, such as trials or seeds.
     """
     values = value if isinstance(value, Sequence | pd.Series) else [value]
-    columns = {"panel": panel, "series": series, "line": line, "x": x, "y": y, "value": list(values), "stderr": stderr}
+    columns = {"panel": panel, "series": series, "line": line, "x": x, "y": y, "value": list(values), "stderr": stderr, "probes": probes}
     rows = {name: list(column) if isinstance(column, pd.Series) else column for name, column in columns.items()}
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def measured(panel: str, series: str, rows: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    """``drawn`` of rows of measurements.csv, with their errors."""
+    return drawn(panel, series, **{name: rows[name] for name in ("value", "stderr", "probes")}, **where)
 
 
 def stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -47,9 +64,14 @@ def first_step(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["step"] == table.groupby(["run", "seed"])["step"].transform("min")]
 
 
-def number(data: pd.DataFrame, **values: Any) -> tuple[float, float]:
-    """Value and standard error of the one row that is picked; NaN where there is none."""
-    rows = pick(data, **values)
+def number(data: pd.DataFrame, **values: Any) -> float:
+    """Value of the one row that is picked; NaN where there is none."""
+    return estimated(pick(data, **values)).value
+
+
+def estimated(rows: pd.DataFrame) -> Estimate:
+    """The one row of a table, NaN where there is none or there are several."""
     if len(rows) != 1:
-        return float("nan"), float("nan")
-    return float(rows["value"].iloc[0]), float(rows["stderr"].iloc[0])
+        return UNKNOWN
+    value, stderr, probes = (rows[name].iloc[0] for name in ("value", "stderr", "probes"))
+    return Estimate(float(value), float(stderr), int(probes), "probes")

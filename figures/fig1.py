@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from kpflow_cli.claims import Claim, at_most, within
+from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import Tables, drawn, last_step, number, pick, stacked
+from .drawn import Tables, drawn, first_step, last_step, number, pick, stacked
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, heat_map, letter, mosaic, styled
 
 _FIELDS = {
@@ -33,6 +36,10 @@ def data(tables: Tables) -> pd.DataFrame:
     parts.append(drawn("field", "gradient", x=recurrent["column"], y=recurrent["row"], value=recurrent["value"]))
     steps = last_step(tables["gradient_steps"])
     norms = [drawn("steps", name, x=steps["rate"], value=steps[name]) for name in ("change", "difference")]
+    for moment, each in (("first", first_step(tables["gradient_steps"])), ("last", steps)):
+        norms.append(drawn("moments", moment, value=float(each["step"].iloc[0])))
+        ratios = {name: each[name] / each["change"] for name in ("difference", "noisy_difference")}
+        norms += [drawn(f"ratio_{moment}", name, x=each["rate"], value=ratio) for name, ratio in ratios.items()]
     return stacked([*parts, *norms])
 
 
@@ -63,50 +70,73 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         ha="right",
         color=COLOURS[0],
     )
-    slope = _slope(data)[0]
+    slope = _slope(data).value
     label = rf"$\|\Delta h + \eta\,\mathrm{{NTK}}_S\, e\|$, slope {slope:.3f}"
     panel.annotate(
         label, (difference["x"].iloc[8], difference["value"].iloc[8]), (6, -6), textcoords="offset points", va="top", color=COLOURS[1]
     )
     panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="norm over all states")
     letter(panel, "b")
-    ratio = panels["ratio"]
-    ratio.plot(change["x"], difference["value"].to_numpy() / change["value"].to_numpy(), color="black", marker="o", markersize=2.5)
-    ratio.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference")
-    letter(ratio, "c")
+    _draw_ratios(panels["ratio"], data)
+    letter(panels["ratio"], "c")
     return figure
 
 
+def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
+    """Before and after training, of a step on the trials that NTK_S is measured on and of the one that SGD takes."""
+    for order, (moment, step) in enumerate(_moments(data).items()):
+        for name, label, style in (("difference", "no noise", "-"), ("noisy_difference", "SGD's batch", "--")):
+            rows = pick(data, panel=f"ratio_{moment}", series=name).sort_values("x")
+            look: dict[str, Any] = {"color": COLOURS[2 + order], "linestyle": style, "marker": "os"[order], "markersize": 2.0}
+            panel.plot(rows["x"], rows["value"], label=f"step {step:.0f}, {label}", **look)
+    panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference")
+    # room for the legend above the curves
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high * (high / low) ** 0.6)
+    panel.legend(fontsize=6, loc="upper left", borderaxespad=0.1, handlelength=2.6)
+
+
+def _moments(data: pd.DataFrame) -> dict[str, float]:
+    """Steps of the first and the last record."""
+    return {moment: number(data, panel="moments", series=moment) for moment in ("first", "last")}
+
+
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """The difference is of second order."""
-    slope, error = _slope(data)
-    rate = pick(data, panel="steps", series="change")["x"].min()
-    difference, change = (number(data, panel="steps", series=name, x=rate)[0] for name in ("difference", "change"))
-    return [
+    """The difference is of second order; how far SGD's own step, on a noisy batch, is that of the noise-free trials."""
+    rates = pick(data, panel="steps", series="change")["x"]
+    difference, change = (number(data, panel="steps", series=name, x=rates.min()) for name in ("difference", "change"))
+    found = [
         within(
             "log-log slope of |dh + eta NTK_S e| against eta",
-            slope,
+            _slope(data),
             2,
             0.1,
-            stderr=error,
             reason="what remains of a gradient step beside its linear part is of second order in eta",
+            identity=True,
         ),
         at_most(
             "|dh + eta NTK_S e| / |dh| at the smallest eta",
             difference / change,
             1e-3,
             reason="a thousandth: at a small rate NTK_S tells the whole change of the state",
+            identity=True,
         ),
     ]
+    for moment, step in _moments(data).items():
+        words = f"SGD's own noisy step at step {step:.0f}, eta = {rates.max():g}: |dh + eta NTK_S e| over |dh| of the noise-free step"
+        ratio = number(data, panel=f"ratio_{moment}", series="noisy_difference", x=rates.max())
+        found.append(at_most(words, ratio, 0.5, reason="the noise-free NTK_S tells most of what SGD does to the state"))
+    return found
 
 
-def _slope(data: pd.DataFrame) -> tuple[float, float]:
-    """Slope of log difference against log rate, with its standard error."""
+def _slope(data: pd.DataFrame) -> Estimate:
+    """Slope of log difference against log rate, with its standard error: n - 2 degrees of freedom, those of n - 1 groups."""
     rows = pick(data, panel="steps", series="difference")
     x, y = np.log(rows["x"].to_numpy(float)), np.log(rows["value"].to_numpy(float))
     x, centred = x - x.mean(), y - y.mean()
     slope = float((x * centred).sum() / (x * x).sum())
-    return slope, float((((centred - slope * x) ** 2).sum() / (len(x) - 2) / (x * x).sum()) ** 0.5)
+    error = float((((centred - slope * x) ** 2).sum() / (len(x) - 2) / (x * x).sum()) ** 0.5)
+    return Estimate(slope, error, len(x) - 1, "rates")
 
 
 def _arrow(panel: Axes, operator: str) -> None:

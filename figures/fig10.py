@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from kpflow_cli.claims import Claim, at_most
+from kpflow_cli.estimators.estimate import Estimate
 
 from .attention_ranks import (
     DIMENSION,
@@ -16,14 +16,17 @@ from .attention_ranks import (
     RANKS,
     REDUCTIONS,
     TRIALS,
+    above_one,
     draw_ranks,
     follows,
     largest,
     mean_of_lines,
     rank_legend,
     rank_rows,
+    ratios,
 )
 from .drawn import Tables, stacked
+from .seeds import over_seeds
 from .style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
 
 _HEADS = "model.heads"
@@ -80,8 +83,8 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
     first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
     for order, rows in enumerate(others, start=1):
-        ratio, error = _over(rows, first)
-        panel.errorbar(rows["x"], ratio, error, markersize=2.5, linewidth=0.9, elinewidth=0.7, **line_look(order))
+        ratio = ratios(rows, first)
+        panel.errorbar(ratio["x"], ratio["value"], ratio["stderr"], markersize=2.5, linewidth=0.9, elinewidth=0.7, **line_look(order))
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
     panel.set(xscale="log", ylim=(min(low, 0.8), max(high, 1.2)))
@@ -91,25 +94,14 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """Heads change little; the input's dimension is what temporal rank follows with any number of them."""
     found = []
     for reduction in REDUCTIONS:
-        value, error = largest(_between_heads(data, f"temporal_{reduction}", runs) for runs in _runs(data).values())
+        factor = _between_heads(data, f"temporal_{reduction}")
         claim = f"{reduction} reduction: largest factor between temporal ranks of models with different numbers of heads"
-        found.append(at_most(claim, value, 1.25, stderr=error, reason="modest: a quarter, where heads grow eightfold"))
+        found.append(at_most(claim, factor, 1.25, reason="modest: a quarter, where heads grow eightfold"))
         found.append(follows(data, f"temporal_{reduction}", list(data["series"].unique()), f"{reduction} reduction"))
     return found
 
 
-def _between_heads(data: pd.DataFrame, panel: str, runs: list[str]) -> tuple[pd.Series, pd.Series]:
-    """Factors between every two numbers of heads at every input dimension, with their errors; none of a single number."""
-    factors, errors = [pd.Series(dtype=float)], [pd.Series(dtype=float)]
-    for first, second in combinations([mean_of_lines(data, panel, series) for series in runs], 2):
-        ratio, error = _over(second, first)
-        above = ratio.where(ratio >= 1, 1 / ratio)
-        factors.append(above)
-        errors.append(error / ratio * above)
-    return pd.concat(factors, ignore_index=True), pd.concat(errors, ignore_index=True)
-
-
-def _over(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Ratios with their errors."""
-    ratio = rows["value"] / others["value"]
-    return ratio, ratio * np.hypot(rows["stderr"] / rows["value"], others["stderr"] / others["value"])
+def _between_heads(data: pd.DataFrame, panel: str) -> Estimate:
+    """The largest factor between any two numbers of heads at any input dimension and number of trials; NaN of a single number of heads."""
+    pairs = [pair for runs in _runs(data).values() for pair in combinations(runs, 2)]
+    return over_seeds(data, lambda one: largest(above_one(ratios(*(mean_of_lines(one, panel, each) for each in pair))) for pair in pairs))

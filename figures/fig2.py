@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from kpflow_cli.claims import Claim, at_most
 
-from .drawn import Tables, drawn, last_step, number, pick, stacked
+from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
 from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
 
 _NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
@@ -23,6 +25,8 @@ def data(tables: Tables) -> pd.DataFrame:
             parts.append(drawn(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"]))
         for quantity, value in zip(*(pick(summary, run=run)[column] for column in ("quantity", "value")), strict=True):
             parts.append(drawn("summary", f"{run}_{quantity}", value=value))
+        whole = pick(last_step(tables["measurements"]), run=run, operator="ntk", quantity="effective_rank", reduction="full")
+        parts.append(measured("summary", f"{run}_effective_rank_ntk", whole))
     return stacked(parts)
 
 
@@ -31,9 +35,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a network: V, V V^T, K, with their ranks."""
     figure, panels = mosaic([[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1))
     for index, (run, network) in enumerate(_NETWORKS.items()):
-        found = {
-            name: number(data, panel="summary", series=f"{run}_{name}")[0] for name in ("rank_v", "rank_k", "effective_rank_v", "states")
-        }
+        found = {name: number(data, panel="summary", series=f"{run}_{name}") for name in ("rank_v", "rank_k", "effective_rank_v", "states")}
         titles = {
             "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",
             "gram": r"$V V^\top$",
@@ -54,9 +56,12 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     found = []
     for run, network in _NETWORKS.items():
         value = {
-            name: number(data, panel="summary", series=f"{run}_{name}")[0]
-            for name in ("relative_error", "rank_k", "rank_bound", "rank_v", "trial_times", "states")
+            name: number(data, panel="summary", series=f"{run}_{name}")
+            for name in ("relative_error", "rank_k", "rank_bound", "effective_rank_v", "trial_times", "states")
         }
+        rank = estimated(pick(data, panel="summary", series=f"{run}_effective_rank_ntk"))
+        # N = B T n
+        core = value["effective_rank_v"] * value["states"] / value["trial_times"]
         bound = "n rank V" if run == "rnn" else "3n (rank H + rank X)"
         found += [
             at_most(
@@ -64,18 +69,20 @@ def claims(data: pd.DataFrame) -> list[Claim]:
                 value["relative_error"],
                 1e-10,
                 reason="Theorem 1 is exact: nothing but rounding remains in double precision",
+                identity=True,
             ),
             at_most(
                 f"{network}: rank of K over its bound, {bound}",
                 value["rank_k"] / value["rank_bound"],
                 1,
                 reason="sum_s a_s rank V_s bounds the rank of K",
+                identity=True,
             ),
             at_most(
-                f"{network}: share of the state space that K reaches, rank K / N",
-                value["rank_k"] / value["states"],
-                0.5,
-                reason="a bottleneck: gradient descent cannot move the state in most directions",
+                f"{network}: effective rank of NTK_S over that of its core, n times V's",
+                replace(rank, value=rank.value / core, standard_error=rank.standard_error / core),
+                1,
+                reason="the bottleneck of V is NTK_S's: P brings back no dimensions that V leaves out",
             ),
         ]
     return found

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from kpflow_cli.claims import Claim, at_least, at_most
+from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import Tables, drawn, last_step, pick, stacked
+from .drawn import UNKNOWN, Tables, drawn, estimated, last_step, measured, pick, stacked
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, styled, training_step_axis
 
 NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five planted points"}
 _OPERATORS = {"v": "$V$", "ntk": "NTK$_S$", "p": "$P$"}
+_VARIANCES = {"v": r"$V$", "ntk": r"NTK$_S$, $\lambda$", "ntk_squared": r"NTK$_S$, $\lambda^2$", "p": "$P$"}
 _CHANNELS = {1: "fixation", 2: r"$\cos$", 3: r"$\sin$"}
+_COUNTED = {"v": "V", "ntk": "NTK_S, counted by lambda,", "ntk_squared": "NTK_S, counted by lambda^2,"}
 _SHARE = 0.95
 
 
@@ -30,11 +38,11 @@ def data(tables: Tables) -> pd.DataFrame:
     for run in NETWORKS:
         for quantity in ("alignment", "random_core_alignment"):
             rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(drawn(quantity, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
+            parts.append(measured(quantity, run, rows, line=rows["seed"], x=rows["step"]))
         for reduction in ("temporal_mean", "temporal_trace"):
             rows = pick(ntk, run=run, quantity="effective_rank", reduction=reduction)
-            parts.append(drawn(reduction, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
-        for operator in _OPERATORS:
+            parts.append(measured(reduction, run, rows, line=rows["seed"], x=rows["step"]))
+        for operator in _VARIANCES:
             rows = pick(last_step(tables["temporal_spectra"]), run=run, operator=operator)
             parts.append(drawn(f"cumulative_{operator}", run, line=rows["seed"], x=rows["modes"], value=rows["cumulative"]))
     modes = pick(last_step(tables["temporal_modes"]), run="network2", seed=seed)
@@ -105,15 +113,17 @@ def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
 
 
 def _draw_variance(panel: Axes, data: pd.DataFrame) -> None:
-    for order, (operator, name) in enumerate(_OPERATORS.items()):
+    for order, (operator, name) in enumerate(_VARIANCES.items()):
         for run, width in zip(NETWORKS, (0.7, 1.3), strict=True):
             for seed, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby("line"):
                 shown = name if run == "network2" and seed == data["line"].min() else None
                 panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=width, label=shown)
     panel.axhline(_SHARE, color="0.6", linewidth=0.6)
-    panel.annotate("95 %", (0, _SHARE), xycoords=("axes fraction", "data"), xytext=(2, 2), textcoords="offset points", fontsize=7)
+    panel.annotate(
+        "95 %", (0.45, _SHARE), xycoords=("axes fraction", "data"), xytext=(0, -2), textcoords="offset points", fontsize=7, va="top"
+    )
     panel.set(xscale="log", ylim=(0, 1.02), xlabel="temporal modes", ylabel="cumulative share of variance")
-    panel.legend(loc="center", bbox_to_anchor=(0.58, 0.62))
+    panel.legend(loc="lower left", bbox_to_anchor=(0.0, 0.08), fontsize=6, borderaxespad=0.2)
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
@@ -121,38 +131,48 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     few = "few: as many as one can look at"
     found = []
     for run, label in NETWORKS.items():
-        cosine, ratio, error = _least_alignment(data, run)
         name = f"{label}: least cosine of NTK_S with its core along training"
-        found.append(at_least(name, cosine, 0.5, stderr=error * cosine, reason="a shared basis: more alike than not"))
+        least = estimated(_extreme(pick(data, panel="alignment", series=run), largest=False))
+        found.append(at_least(name, least, 0.5, reason="a shared basis: more alike than not"))
         name += ", over that of a random core of the same spectrum"
-        found.append(at_least(name, ratio, 10, stderr=error * ratio, reason="well above chance: an order of magnitude"))
-        for operator, name in (("v", "V"), ("ntk", "NTK_S")):
-            needed = max(_modes_needed(data, run, operator), default=float("nan"))
-            found.append(at_most(f"{label}: temporal modes of {name} for 95 % of variance", needed, 10, reason=few))
-        there = pick(data, panel="cumulative_p", series=run)["x"].max()
-        needed = min(_modes_needed(data, run, "p"), default=float("nan"))
+        found.append(at_least(name, _least_over_chance(data, run), 10, reason="well above chance: an order of magnitude"))
+        for operator, name in _COUNTED.items():
+            claim = f"{label}: temporal modes of {name} for 95 % of variance"
+            found.append(at_most(claim, _modes(data, run, operator, max), 10, reason=few))
+        there, needed = pick(data, panel="cumulative_p", series=run)["x"].max(), _modes(data, run, "p", min)
+        share = replace(needed, value=needed.value / there, standard_error=needed.standard_error / there)
         name = f"{label}: share of the temporal modes of P for 95 % of variance"
-        found.append(at_least(name, needed / there, 0.1, reason="many: a fixed part of all there are"))
+        found.append(at_least(name, share, 0.1, reason="many: a fixed part of all there are"))
         for reduction in ("mean", "trace"):
-            rows = pick(data, panel=f"temporal_{reduction}", series=run).sort_values("value")
-            largest, error = (float(rows[column].iloc[-1]) if len(rows) else float("nan") for column in ("value", "stderr"))
+            most = estimated(_extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True))
             name = f"{label}: largest temporal effective rank of NTK_S along training, {reduction} reduction"
-            found.append(at_most(name, largest, 10, stderr=error, reason=few))
+            found.append(at_most(name, most, 10, reason=few))
     return found
 
 
-def _least_alignment(data: pd.DataFrame, run: str) -> tuple[float, float, float]:
-    """The least over steps and seeds of the alignment, and of it over that with a random core; the relative standard error there."""
+def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
+    """The row of the largest or smallest value; none if one is NaN."""
+    return rows.iloc[:0] if rows["value"].isna().any() else rows.sort_values("value", ascending=not largest).iloc[:1]
+
+
+def _least_over_chance(data: pd.DataFrame, run: str) -> Estimate:
+    """The least over steps and seeds of the alignment over that with a random core, with its own error."""
     chance = pick(data, panel="random_core_alignment", series=run)
     rows = pick(data, panel="alignment", series=run).merge(chance, on=["line", "x"], suffixes=("", "_random"))
-    if rows.empty:
-        return float("nan"), float("nan"), float("nan")
     ratios = rows["value"] / rows["value_random"]
-    errors = ((rows["stderr"] / rows["value"]) ** 2 + (rows["stderr_random"] / rows["value_random"]) ** 2) ** 0.5
-    return float(rows["value"].min()), float(ratios.min()), float(errors.iloc[int(ratios.to_numpy().argmin())])
+    errors = ratios * np.hypot(rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"])
+    # both come from the same probes
+    return estimated(_extreme(rows.assign(value=ratios, stderr=errors), largest=False))
 
 
-def _modes_needed(data: pd.DataFrame, run: str, operator: str) -> list[float]:
-    """Modes for 95 % of variance, by seed; NaN where the table holds too few."""
-    lines = pick(data, panel=f"cumulative_{operator}", series=run).groupby("line")
-    return [float(line["x"][line["value"] >= _SHARE].min()) for _, line in lines]
+def _modes(data: pd.DataFrame, run: str, operator: str, extreme: Callable[[Iterable[float]], float]) -> Estimate:
+    """The most or fewest modes over seeds for 95 % of variance: exact where the modes on both sides are in the table, else as far as those
+    that are tell; NaN where it ends before."""
+    ends = []
+    for _, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby("line"):
+        fewer, enough = line["x"][line["value"] < _SHARE], line["x"][line["value"] >= _SHARE]
+        ends.append((float(fewer.max()) + 1 if len(fewer) else 1.0, float(enough.min())))
+    if not ends or any(math.isnan(high) for _, high in ends):
+        return UNKNOWN
+    low, high = (extreme(side) for side in zip(*ends, strict=True))
+    return Estimate((low + high) / 2, (high - low) / 2)

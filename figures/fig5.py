@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_least
+from kpflow_cli.claims import Claim, at_least, at_most
+from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import Tables, drawn, first_step, pick, stacked
+from .drawn import UNKNOWN, Tables, drawn, first_step, measured, pick, stacked
 from .gain_planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, plane_claims, plane_rows
 from .planes import draw_plane, logarithmic_ticks, spearman
+from .seeds import over_seeds
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaics, styled
 
 PANELS = {
@@ -24,25 +29,27 @@ _TITLES = {"spatial_rank": "spatial rank", "temporal_rank": "temporal rank", "ta
 # the paper's students are trained much longer; how fast they learn shows early
 SPEED_STEPS = 500
 _TRAININGS = {"training": "", "training_normalized": SETTINGS["normalized"]}
+_WITHIN = {"gain": "over input ranks at one gain, mean over gains", "rank": "over gains at one input rank, mean over ranks"}
 _DRAWN_CASES = ("W", "Win")
-_BOOTSTRAPS = 2000
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """Planes at initialization; of the trained networks evaluation losses, overlap at initialization and how far the loss has dropped."""
+    """Planes at initialization; of the trained networks evaluation losses, overlap at initialization, how far the loss has dropped and how
+    high it rose."""
     parts = plane_rows(tables, PANELS)
     overlaps = first_step(pick(tables["measurements"], operator="ntk", quantity="target_overlap_1"))
     for run, setting in _TRAININGS.items():
         for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby([CASE, "seed", GAIN, INPUT_RANK]):
             series, name = f"{case}{setting}", f"{gain:g} {rank} {seed}"
-            parts.append(drawn("loss", series, line=name, x=losses["step"], value=losses["evaluation_loss"]))
-            # the last evaluated step within the window
-            early = losses[losses["step"] <= SPEED_STEPS]["evaluation_loss"]
-            drop = float(np.log10(early.iloc[0] / early.iloc[-1]))
-            parts.append(drawn("drop", series, line=name, x=gain, y=rank, value=drop))
+            # a loss that is not a number is beyond any
+            courses = losses["evaluation_loss"].fillna(math.inf)
+            parts.append(drawn("loss", series, line=name, x=losses["step"], value=courses))
+            early = courses[losses["step"] <= SPEED_STEPS]
+            # by the last evaluated step within the window
+            drop, rise = np.log10(early.iloc[0] / early.iloc[-1]), early.max() / early.iloc[0]
+            parts += [drawn(panel, series, line=name, x=gain, y=rank, value=float(v)) for panel, v in (("drop", drop), ("rise", rise))]
             first = pick(overlaps, run=run, seed=seed, **{CASE: case, GAIN: gain, INPUT_RANK: rank})
-            error = float(first["stderr"].iloc[0])
-            parts.append(drawn("trained_overlap", series, line=name, x=gain, y=rank, value=float(first["value"].iloc[0]), stderr=error))
+            parts.append(measured("trained_overlap", series, first, line=name, x=gain, y=rank))
     return stacked(parts)
 
 
@@ -102,19 +109,24 @@ def _draw_losses(panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[
 
 def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     for order, setting in enumerate(SETTINGS.values()):
-        series = case + setting
-        points = _learning(data, series)
+        points = learning(data, case + setting)
         if not len(points):
             continue
-        value, _, low, high = _correlation(points)
-        label = f"{'inputs as they are' if not setting else 'normalized inputs'}: rank correlation {value:.2f} [{low:.2f}, {high:.2f}]"
+        stable, unstable = points[points["stable"]], points[~points["stable"]]
+        kinds = [f"over {name} {correlation_within(points, key).value:.2f}" for key, name in (("gain", "$r_x$"), ("rank", "$g$"))]
+        label = f"{'inputs as they are' if not setting else 'normalized inputs'}: {', '.join(kinds)}"
+        label += f"; x: {len(unstable)} unstable" if len(unstable) else ""
         look: dict[str, Any] = {"fmt": "os"[order], "color": COLOURS[order], "markersize": 3, "linewidth": 0.6, "linestyle": "none"}
-        panel.errorbar(points["overlap"], points["drop"], xerr=points["stderr"], label=label, **look)
+        panel.errorbar(stable["overlap"], stable["drop"], xerr=stable["stderr"], label=label, **look)
+        panel.plot(unstable["overlap"], unstable["drop"], "x", color=COLOURS[order], markersize=4)
     panel.set_xscale("log")
     logarithmic_ticks(panel.xaxis)
     low_limit, high_limit = panel.get_ylim()
-    panel.set_ylim(low_limit, high_limit + 0.35 * (high_limit - low_limit))
-    panel.legend(fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2).set_in_layout(False)
+    panel.set_ylim(low_limit, high_limit + 0.5 * (high_limit - low_limit))
+    legend = panel.legend(
+        fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2, title="rank correlations of the stable ones", title_fontsize=6
+    )
+    legend.set_in_layout(False)
     panel.set(xlabel="target overlap at initialization", title=LABELS[case])
     panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_window(data)} steps")
 
@@ -123,13 +135,15 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """Gain and input rank act on different ranks; where the targets' overlap is larger, learning is faster."""
     found = plane_claims(data, "temporal_rank", "spatial_rank")
     for series in [case + setting for setting in SETTINGS.values() for case in CASES]:
-        points = _learning(data, series)
+        points = learning(data, series)
         if not len(points):
             continue
-        value, error, low, _ = _correlation(points)
         words = f"{series}: rank correlation of target overlap at initialization with the drop of log loss in {_window(data)} steps"
-        found.append(at_least(words, value, 0.0, stderr=error, reason="larger overlap, faster learning"))
-        found.append(at_least(f"{words}, lower end of the 95 % bootstrap interval", low, 0.0, reason="not by chance"))
+        for key, claim in _WITHIN.items():
+            found.append(at_least(f"{words}, {claim}", correlation_within(points, key), 0.0, reason="larger overlap, faster learning"))
+        unstable = float((~points["stable"]).sum())
+        claim = f"{series}: networks of {len(points)} whose loss rises above its first value within {_window(data)} steps"
+        found.append(at_most(claim, unstable, 0.0, reason="what is unstable is neither fast nor slow, and left out of the correlations"))
     return found
 
 
@@ -138,18 +152,23 @@ def _window(data: pd.DataFrame) -> int:
     return int(min(SPEED_STEPS, pick(data, panel="loss")["x"].max()))
 
 
-def _learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
-    """Of each trained network ``overlap`` with ``stderr`` at initialization, and ``drop`` of its loss."""
-    overlaps = pick(data, panel="trained_overlap", series=series).set_index("line")
-    drops = pick(data, panel="drop", series=series).set_index("line")["value"]
-    return pd.DataFrame({"overlap": overlaps["value"], "stderr": overlaps["stderr"], "drop": drops})
+def learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
+    """Of each trained network ``gain``, ``rank`` and seed ``line``; ``overlap`` with ``stderr`` at initialization, ``drop`` of its loss,
+    and whether it is ``stable``: its loss never above its first value."""
+    overlaps, drops, rises = (pick(data, panel=panel, series=series).set_index("line") for panel in ("trained_overlap", "drop", "rise"))
+    columns = {"gain": drops["x"], "rank": drops["y"], "overlap": overlaps["value"], "stderr": overlaps["stderr"], "drop": drops["value"]}
+    # a rise that is unknown is not taken for one
+    points = pd.DataFrame(columns).assign(stable=~(rises["value"] > 1))
+    return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis("network")
 
 
-def _correlation(points: pd.DataFrame) -> tuple[float, float, float, float]:
-    """Rank correlation of overlap with drop, its bootstrap standard error and 95 % interval over the networks."""
-    generator = np.random.default_rng(0)
-    drawn_points = [points.iloc[generator.integers(len(points), size=len(points))] for _ in range(_BOOTSTRAPS)]
-    # a draw of one network only has no correlation
-    values = pd.Series([spearman(each["overlap"], each["drop"]) for each in drawn_points]).dropna()
-    low, high = values.quantile([0.025, 0.975])
-    return spearman(points["overlap"], points["drop"]), float(values.std()), float(low), float(high)
+def correlation_within(points: pd.DataFrame, key: str) -> Estimate:
+    """Rank correlation of overlap with drop among the stable networks that share a gain or a rank, mean over these, then over seeds."""
+    return over_seeds(points, partial(_mean_correlation, key=key))
+
+
+def _mean_correlation(points: pd.DataFrame, key: str) -> Estimate:
+    """Of one seed, whose networks share their draws: of its error nothing is known."""
+    groups = [each for _, each in points[points["stable"]].groupby(key) if len(each) > 1]
+    values = [spearman(each["overlap"], each["drop"]) for each in groups]
+    return replace(UNKNOWN, value=float(np.mean(values))) if values else UNKNOWN

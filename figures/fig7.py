@@ -7,8 +7,9 @@ import math
 import pandas as pd
 
 from kpflow_cli.claims import Claim, at_most, within
+from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import Tables, drawn, last_step, number, pick, stacked
+from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
 from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
 
 _AXES = {"trial": "trial", "time": "time step", "unit": "unit"}
@@ -19,13 +20,13 @@ def data(tables: Tables) -> pd.DataFrame:
     """Each reduced matrix and its trace, and the trace of NTK_S itself, estimated from probes of the state."""
     matrices, traces = last_step(tables["reductions"]), last_step(tables["reduction_traces"])
     whole = pick(last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full")
-    parts = [drawn("trace", "ntk", value=whole["value"], stderr=whole["stderr"])]
+    parts = [measured("trace", "ntk", whole)]
     for reduction in _REDUCTIONS:
         for axis in _AXES:
             rows = pick(matrices, reduction=reduction, kept=axis)
             parts.append(drawn(f"{reduction}_{axis}", axis, x=rows["column"], y=rows["row"], value=rows["value"]))
             trace = pick(traces, reduction=reduction, kept=axis)
-            parts.append(drawn("trace", f"{reduction}_{axis}", value=trace["trace"], stderr=trace["stderr"]))
+            parts.append(drawn("trace", f"{reduction}_{axis}", value=trace["trace"], stderr=trace["stderr"], probes=trace["probes"]))
     return stacked(parts)
 
 
@@ -36,7 +37,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for row, (reduction, name) in enumerate(_REDUCTIONS.items()):
         for column, (axis, size) in enumerate(_AXES.items()):
             panel = panels[f"{reduction}_{axis}"]
-            trace = number(data, panel="trace", series=f"{reduction}_{axis}")[0]
+            trace = number(data, panel="trace", series=f"{reduction}_{axis}")
             heat_map(panel, pick(data, panel=f"{reduction}_{axis}"), title=f"trace {trace:.4g}", signed=False)
             panel.set(xlabel=size, ylabel=size)
             letter(panel, "abcdef"[3 * row + column])
@@ -49,19 +50,27 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Partial traces keep the trace."""
-    whole, whole_error = number(data, panel="trace", series="ntk")
-    traces = {axis: number(data, panel="trace", series=f"trace_{axis}") for axis in _AXES}
+    whole = estimated(pick(data, panel="trace", series="ntk"))
+    traces = {axis: estimated(pick(data, panel="trace", series=f"trace_{axis}")) for axis in _AXES}
     found = [
         within(
             f"trace of the partial trace kept on {axis}s over tr(NTK_S)",
-            trace / whole,
+            _ratio(trace, whole),
             1,
             0.02,
-            stderr=trace / whole * math.hypot(whole_error / whole, error / trace),
             reason="a partial trace keeps the trace; 2 % leaves room for the error of tr(NTK_S), estimated from probes of the state",
+            identity=True,
         )
-        for axis, (trace, error) in traces.items()
+        for axis, trace in traces.items()
     ]
-    values = [trace for trace, _ in traces.values()]
+    values = [trace.value for trace in traces.values()]
     spread = max(values) / min(values) - 1
-    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason="they are one number, but for rounding")]
+    reason = "they are one number, but for rounding"
+    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason=reason, identity=True)]
+
+
+def _ratio(trace: Estimate, whole: Estimate) -> Estimate:
+    """With its error, which rests on the fewer probes of those that have any."""
+    ratio = trace.value / whole.value
+    error = ratio * math.hypot(trace.relative_error, whole.relative_error)
+    return Estimate(ratio, error, min(filter(None, (trace.num_probes, whole.num_probes)), default=0), "probes")

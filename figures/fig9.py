@@ -12,7 +12,7 @@ from kpflow_cli.claims import Claim, at_least
 
 from .attention_ranks import DIMENSION, OF_V, RANKS, rank_rows
 from .drawn import Tables, pick
-from .planes import draw_plane, share_explained, typical_factor, typical_growth, with_error
+from .planes import draw_plane, of_planes, share_explained, typical_factor, typical_growth
 from .style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
 
 _WIDTH, _SERIES = "model.width", "plane"
@@ -55,25 +55,21 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     share: Callable[[np.ndarray], float] = partial(share_explained, axis=0)
     for reduction in ("mean", "trace"):
         rows = pick(data, panel=f"temporal_{reduction}")
-        value, error = with_error(rows, typical_growth)
         words = f"temporal rank, {reduction} reduction"
         claim = f"{words}: median over widths of the rank correlation with input dimension"
-        found.append(at_least(claim, value, 0.8, stderr=error, reason="grows at a typical width"))
-        value, error = with_error(rows, share)
+        found.append(at_least(claim, of_planes(rows, typical_growth), 0.8, reason="grows at a typical width"))
         claim = f"{words}: share of the variance of its logarithm that input dimension explains"
-        found.append(at_least(claim, value, 0.5, stderr=error, reason="mainly: more than all else together"))
+        found.append(at_least(claim, of_planes(rows, share), 0.5, reason="mainly: more than all else together"))
     for panel, words in (
         ("spatial_mean", "spatial rank, mean reduction"),
         ("spatial_trace", "spatial rank, trace reduction"),
         ("overall", "overall rank"),
     ):
         rows = pick(data, panel=panel)
-        value, error = with_error(rows, _growth_with_width)
         claim = f"{words}: median over input dimensions of the rank correlation with width"
-        found.append(at_least(claim, value, 0.8, stderr=error, reason="grows at a typical input dimension"))
-        value, error = with_error(rows, _factor_of_width)
+        found.append(at_least(claim, of_planes(rows, _growth_with_width), 0.8, reason="grows at a typical input dimension"))
         claim = f"{words}: median over input dimensions of its growth from the smallest width to the largest"
-        found.append(at_least(claim, value, 2.0, stderr=error, reason="strongly: it doubles at least"))
+        found.append(at_least(claim, of_planes(rows, _factor_of_width), 2.0, reason="strongly: it doubles at least"))
     return found
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from kpflow_cli.claims import Claim, at_least
 
-from .drawn import Tables, drawn, first_step, pick
-from .planes import least_growth, share_explained, typical_growth, with_error
+from .drawn import Tables, first_step, measured, pick
+from .planes import least_growth, of_planes, share_explained, typical_growth
 
 GAIN, INPUT_RANK, CASE = "model.gain", "task.input_rank", "task.case"
 # runs of the planes, and what their inputs are, in words
@@ -31,7 +31,7 @@ def plane_rows(tables: Tables, quantities: Mapping[str, tuple[str, str]]) -> lis
                 rows = pick(found, run=run, **{CASE: case}).sort_values(["seed", GAIN, INPUT_RANK])
                 if len(rows):
                     where = {"line": rows["seed"], "x": rows[GAIN], "y": rows[INPUT_RANK]}
-                    parts.append(drawn(panel, case + setting, value=rows["value"], stderr=rows["stderr"], **where))
+                    parts.append(measured(panel, case + setting, rows, **where))
     return parts
 
 
@@ -46,10 +46,9 @@ def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]
             (typical_growth, "median over gains of the rank correlation of temporal rank with input rank", "grows at a typical gain"),
             (least_growth, "least over gains of the rank correlation of temporal rank with input rank", "grows at every gain"),
         ):
-            value, error = with_error(rows[temporal], quantity)
-            found.append(at_least(f"{series}: {claim}", value, _GROWTH[quantity], stderr=error, reason=reason))
+            found.append(at_least(f"{series}: {claim}", of_planes(rows[temporal], quantity), _GROWTH[quantity], reason=reason))
         for name, axis, claim in ((temporal, 0, "temporal rank that input rank explains"), (spatial, 1, "spatial rank that gain explains")):
-            value, error = with_error(rows[name], partial(share_explained, axis=axis))
+            share = of_planes(rows[name], partial(share_explained, axis=axis))
             words = f"{series}: share of the variance of log {claim}"
-            found.append(at_least(words, value, 0.5, stderr=error, reason="governs it: explains more than all else together"))
+            found.append(at_least(words, share, 0.5, reason="governs it: explains more than all else together"))
     return found

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .drawn import Tables, drawn, first_step, last_step, pick, stacked
+from .drawn import Tables, drawn, first_step, last_step, measured, pick, stacked
 from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, training_step_axis
 
 LEARNED, UNLEARNED = 0.8, 0.1
@@ -25,7 +25,7 @@ def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
         parts += [drawn(course, run, line=training["seed"], x=training["step"], value=training[course]) for course in courses]
         for quantity in [f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES]:
             rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(drawn(quantity, run, line=rows["seed"], x=rows["step"], value=rows["value"], stderr=rows["stderr"]))
+            parts.append(measured(quantity, run, rows, line=rows["seed"], x=rows["step"]))
         for moment, outputs in (("before", first_step(tables["outputs"])), ("after", last_step(tables["outputs"]))):
             rows = pick(outputs, run=run, seed=first_seed, channel=2)
             lines = {"line": rows["trial"], "x": rows["time"]}

@@ -20,7 +20,10 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from kpflow_cli.estimators.estimate import Estimate
+
 from .drawn import pick
+from .seeds import mean_of_seeds
 from .style import HEAT_MAP
 
 # of the estimates' errors, for the standard error of what is computed from a whole plane
@@ -106,15 +109,30 @@ def share_explained(plane: np.ndarray, axis: int) -> float:
     return float(plane.mean(axis=1 - axis).var() / total) if total > 0 and plane.shape[axis] > 1 else math.nan
 
 
-def with_error(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> tuple[float, float]:
-    """A statistic of the plane ``(y, x)`` of mean log values over the lines, which are seeds, and its standard error from the errors of the
-    estimates; NaN if a value is missing."""
-    if rows["value"].isna().any():
-        return math.nan, math.nan
-    planes = rows.assign(log=np.log(rows["value"]), error=rows["stderr"] / rows["value"])
-    by_seed = planes.pivot_table(index=["line", "y"], columns="x", values=["log", "error"], dropna=False)
-    shape = (rows["line"].nunique(), rows["y"].nunique(), rows["x"].nunique())
-    logs, errors = (by_seed[name].to_numpy().reshape(shape) for name in ("log", "error"))
-    noise = np.random.default_rng(0).standard_normal((_RESAMPLINGS, *shape))
-    resampled = [statistic((logs + errors * each).mean(axis=0)) for each in noise]
-    return statistic(logs.mean(axis=0)), float(np.std(resampled))
+def of_planes(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> Estimate:
+    """Mean over the lines, which are seeds, of a statistic of the plane ``(y, x)`` of log values of each; NaN if a value is missing."""
+    planes = [_plane(each) for _, each in rows.groupby("line")]
+    values = [statistic(logs) for logs, _ in planes]
+    if len(values) != 1 or math.isnan(values[0]):
+        return mean_of_seeds(values)
+    # exact values have no probes, and take none away
+    probes = rows["probes"][rows["probes"] > 0]
+    return Estimate(values[0], _error_of_one(*planes[0], statistic), int(probes.min()) if len(probes) else 0, "probes")
+
+
+def _plane(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Log values ``(y, x)`` and their errors, relative errors of the values."""
+    logs = rows.assign(log=np.log(rows["value"]), error=rows["stderr"] / rows["value"])
+    wide = logs.pivot_table(index="y", columns="x", values=["log", "error"], dropna=False)
+    return wide["log"].to_numpy(), wide["error"].to_numpy()
+
+
+def _error_of_one(logs: np.ndarray, errors: np.ndarray, statistic: Callable[[np.ndarray], float]) -> float:
+    """Standard error of a statistic of one seed's plane: from errors of its points that are independent, or all one where that tells of
+    more, as points that share their probes nearly are."""
+    generator = np.random.default_rng(0)
+    spreads = []
+    for shape in (logs.shape, (1, 1)):
+        noise = generator.standard_normal((_RESAMPLINGS, *shape))
+        spreads.append(float(np.std([statistic(logs + errors * each) for each in noise])))
+    return max(spreads)

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.estimators.estimate import Estimate
 
-Verdict = Literal["holds", "fails", "undecided"]
+Verdict = Literal["holds", "fails", "undecided", "identity"]
 
-# a verdict is given where this many standard errors do not reach across the threshold
-_STANDARD_ERRORS = 2.0
+# Student's interval that a verdict is given from
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -23,55 +24,72 @@ class Claim:
     """A claim that was put to the test.
 
     Attributes:
-        claim: what ``value`` is, in words.
-        value, stderr: as measured; ``stderr`` is 0 for a value that is exact or a worst case.
-        threshold: the bound in words, such as ``at most 0.1``.
+        claim: what the value is, in words.
+        found: as measured. Its ``num_probes`` are the groups that its error rests on, and its ``method`` says of what: probes, seeds, ...;
+            an error that rests on none is a bound.
+        threshold: in words, such as ``at most 0.1``.
         reason: why there.
-        verdict: ``undecided`` where the error is too large or unknown, or the value could not be measured.
+        verdict: ``undecided`` where the 95 % interval reaches across the threshold, or the value or its error could not be measured;
+            ``identity`` where mathematics leaves nothing else: a check of the program, as no network could make it fail.
     """
 
     claim: str
-    value: float
-    stderr: float
+    found: Estimate
     threshold: str
     reason: str
     verdict: Verdict
 
     def row(self) -> dict[str, Any]:
         """Its row of a claims file."""
-        return {name: getattr(self, name) for name in ("claim", "value", "stderr", "threshold", "verdict")}
+        found = self.found
+        groups = {"groups": found.num_probes, "of": found.method if found.num_probes else ""}
+        numbers = {"value": found.value, "stderr": found.standard_error, **groups}
+        return {"claim": self.claim, **numbers, "threshold": self.threshold, "verdict": self.verdict}
 
 
-def at_least(claim: str, value: float, bound: float, *, stderr: float = 0.0, reason: str) -> Claim:
-    """Holds where value >= bound."""
-    return Claim(claim, value, stderr, f"at least {bound:g}", reason, _verdict(value - bound, stderr))
+def at_least(claim: str, found: Estimate | float, bound: float, *, reason: str, identity: bool = False) -> Claim:
+    """Holds where the value is >= bound."""
+    return _claim(claim, found, (bound, math.inf), f"at least {bound:g}", reason, identity)
 
 
-def at_most(claim: str, value: float, bound: float, *, stderr: float = 0.0, reason: str) -> Claim:
-    """Holds where value <= bound."""
-    return Claim(claim, value, stderr, f"at most {bound:g}", reason, _verdict(bound - value, stderr))
+def at_most(claim: str, found: Estimate | float, bound: float, *, reason: str, identity: bool = False) -> Claim:
+    """Holds where the value is <= bound."""
+    return _claim(claim, found, (-math.inf, bound), f"at most {bound:g}", reason, identity)
 
 
-def within(claim: str, value: float, centre: float, reach: float, *, stderr: float = 0.0, reason: str) -> Claim:
+def within(claim: str, found: Estimate | float, centre: float, reach: float, *, reason: str, identity: bool = False) -> Claim:
     """Holds where |value - centre| <= reach."""
-    return Claim(claim, value, stderr, f"{centre:g} +- {reach:g}", reason, _verdict(reach - abs(value - centre), stderr))
+    return _claim(claim, found, (centre - reach, centre + reach), f"{centre:g} +- {reach:g}", reason, identity)
 
 
-def _verdict(margin: float, stderr: float) -> Verdict:
-    """From how far a value is on the good side of its threshold."""
-    if math.isnan(margin) or not math.isfinite(stderr):
-        return "undecided"
-    if margin >= _STANDARD_ERRORS * stderr:
+def _claim(claim: str, found: Estimate | float, good: tuple[float, float], threshold: str, reason: str, identity: bool) -> Claim:
+    estimate = found if isinstance(found, Estimate) else Estimate(found)
+    verdict = _verdict(_interval(estimate), good)
+    return Claim(claim, estimate, threshold, reason, "identity" if identity and verdict == "holds" else verdict)
+
+
+def _interval(found: Estimate) -> tuple[float, float]:
+    """Where the value is: Student's interval at the number of groups; of an error that rests on none, a bound, all that it reaches."""
+    if found.num_probes == 0 and math.isfinite(found.standard_error):
+        return found.value - found.standard_error, found.value + found.standard_error
+    return found.interval(_CONFIDENCE)
+
+
+def _verdict(interval: tuple[float, float], good: tuple[float, float]) -> Verdict:
+    """From where a value is and where it has to be; of NaN nothing is certain."""
+    (low, high), (least, most) = interval, good
+    if least <= low and high <= most:
         return "holds"
-    return "fails" if margin < -_STANDARD_ERRORS * stderr else "undecided"
+    return "fails" if high < least or low > most else "undecided"
 
 
 def table(claims: Iterable[Claim]) -> str:
     """The claims as lines of text, each with the reason of its threshold."""
     lines = []
     for claim in claims:
+        row = claim.row()
         lines += [
-            f"  {claim.verdict:<9}  {claim.claim}: {_shown(claim.value, claim.stderr)}",
+            f"  {claim.verdict:<9}  {claim.claim}: {_shown(row)} ({_rests_on(row)})",
             f"  {'':<9}  {claim.threshold}: {claim.reason}",
         ]
     return "\n".join(lines)
@@ -80,18 +98,29 @@ def table(claims: Iterable[Claim]) -> str:
 def collected(folder: Path) -> str:
     """Every ``fig*_claims.csv`` of a folder as one Markdown table, in the order of the figures' numbers.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, and for one that an earlier version wrote.
     """
     files = {path.stem.removesuffix("_claims").removeprefix("fig"): path for path in folder.glob("fig*_claims.csv")}
     if not files:
         raise UserError(f"{folder}: holds no fig*_claims.csv; `kpflow figure 3` makes one, in figures/output")
-    rows = [["figure", "claim", "value", "threshold", "verdict"], ["---"] * 5]
+    rows = [["figure", "claim", "value", "error from", "threshold", "verdict"], ["---"] * 6]
     for number in sorted(files, key=lambda number: (int("".join(filter(str.isdigit, number))), number)):
-        for claim in pd.read_csv(files[number]).to_dict("records"):
-            value = _shown(float(claim["value"]), float(claim["stderr"]))
-            rows.append([number, claim["claim"], value, claim["threshold"], claim["verdict"]])
+        claims = pd.read_csv(files[number])
+        if "groups" not in claims:
+            raise UserError(f"{files[number]}: of an earlier version of kpflow; `kpflow figure {number}` makes it anew")
+        rows += [
+            [number, claim["claim"], _shown(claim), _rests_on(claim), claim["threshold"], claim["verdict"]]
+            for claim in claims.to_dict("records")
+        ]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
 
 
-def _shown(value: float, stderr: float) -> str:
-    return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr else "")
+def _shown(row: dict[Any, Any]) -> str:
+    value, stderr = (float(row[name]) for name in ("value", "stderr"))
+    return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr > 0 else "")
+
+
+def _rests_on(row: dict[Any, Any]) -> str:
+    if row["groups"]:
+        return f"{row['groups']} {row['of']}"
+    return "exact" if row["stderr"] == 0 else "bound" if row["stderr"] > 0 else "unknown"

@@ -100,15 +100,19 @@ class Trainer:
     batch_size: int
     step: int = 0
 
+    def batch(self) -> Batch:
+        """That of the gradient step from ``step`` on."""
+        first = next(self.model.parameters())
+        return self.task.training_batch(self.batch_size, self.randomness.generator("batch", self.step)).to(first.dtype, first.device)
+
     def losses(self, steps: int) -> Iterator[float]:
         """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the last without one.
 
         While a loss is in the caller's hands, ``step`` and the weights are those that it belongs to. Raises FailedRunError when the loss is
         not finite.
         """
-        first = next(self.model.parameters())
         while True:
-            batch = self.task.training_batch(self.batch_size, self.randomness.generator("batch", self.step)).to(first.dtype, first.device)
+            batch = self.batch()
             # dropout, where a network has it, draws from torch's global generator
             with self.randomness.global_generator("dropout", self.step):
                 loss = nn.functional.mse_loss(self.model.training_outputs(batch.inputs), batch.targets)

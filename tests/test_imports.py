@@ -91,7 +91,7 @@ ALLOWED = {
         "kpflow_cli.store",
         "kpflow_cli.task",
     ),
-    "kpflow_cli.claims": ("kpflow_cli.errors",),
+    "kpflow_cli.claims": ("kpflow_cli.errors", "kpflow_cli.estimators.estimate"),
     "kpflow_cli.figure_command": (
         "kpflow_cli.configuration",
         "kpflow_cli.errors",
@@ -166,7 +166,7 @@ ALLOWED = {
     "kpflow_cli.signals": (),
     "kpflow_cli.validation": ("kpflow_cli.errors", "kpflow_cli.schema"),
     "kpflow_cli.tasks": ("kpflow_cli.task", "kpflow_cli.errors", "kpflow_cli.models.sites"),
-    "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.claims", "kpflow_cli.store"),
+    "kpflow_cli.figures": ("kpflow_cli.figures", "kpflow_cli.claims", "kpflow_cli.estimators.estimate", "kpflow_cli.store"),
 }
 HYDRA_USERS = {"kpflow_cli.cli", "kpflow_cli.configuration", "kpflow_cli.sweeps.grid", "kpflow_cli.sweeps.launchers"}
 

@@ -19,8 +19,9 @@ _RATES = [10 ** (exponent / 4 - 5) for exponent in range(17)]
 def record_error_propagation(scene: Scene) -> dict[str, Rows]:
     """fields.csv: e, P^* e, K P^* e and -NTK_S e on one trial; gradients.csv: the parameters' gradient in between.
 
-    gradient_steps.csv: for each learning rate the Euclidean norms of the true change of the state by one gradient step on all evaluation
-    trials and of its difference from -rate NTK_S e. e is the immediate error dL/dh, L the mean squared error.
+    gradient_steps.csv: for each learning rate the Euclidean norms of the true ``change`` of the state on all evaluation trials by one
+    gradient step on them, and of its ``difference`` from -rate NTK_S e; ``noisy_change`` and ``noisy_difference`` are the same of the step
+    that SGD takes, on the training batch of this step with its noise. e is the immediate error dL/dh, L the mean squared error.
     """
     ntk, batch = scene.ntk, scene.evaluation.batch
     assert isinstance(ntk, GlobalNTK)
@@ -38,7 +39,11 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
         if gradient.ndim == 2 and gradient.norm() > 0:
             rows, columns = shown(gradient.shape[0], 3 * _SHOWN_UNITS), shown(gradient.shape[1], _SHOWN_UNITS)
             weights += entries(gradient[rows][:, columns], parameter=name)
-    steps = [_gradient_step(scene, rate, gradients, change) for rate in _RATES]
+    noisy = immediate_error(scene.model, scene.training_batch)[1]
+    steps = []
+    for rate in _RATES:
+        clean, taken = (_gradient_step(scene, rate, each, change) for each in (gradients, noisy))
+        steps.append({"rate": rate, **clean, **{f"noisy_{name}": value for name, value in taken.items()}})
     return {"fields": fields, "gradients": weights, "gradient_steps": steps}
 
 
@@ -55,7 +60,8 @@ def immediate_error(model: Model, batch: Batch) -> tuple[Tensor, dict[str, Tenso
 
 @torch.no_grad()
 def _gradient_step(scene: Scene, rate: float, gradients: dict[str, Tensor], direction: Tensor) -> dict[str, float]:
+    """Norms of the true change of the state by a step along the gradients, and of its difference from ``rate * direction``."""
     inputs, parameters = scene.evaluation.batch.inputs, dict(scene.model.named_parameters())
     stepped = {name: parameter - rate * gradients[name] if name in gradients else parameter for name, parameter in parameters.items()}
     true_change = functional_call(scene.model, stepped, (inputs,))[1] - scene.model(inputs)[1]
-    return {"rate": rate, "change": true_change.norm().item(), "difference": (true_change - rate * direction).norm().item()}
+    return {"change": true_change.norm().item(), "difference": (true_change - rate * direction).norm().item()}

@@ -11,6 +11,7 @@ import torch
 from kpflow_cli.models.sites import Linearization, Model
 from kpflow_cli.models.tracing import ModuleTrajectory
 from kpflow_cli.operators import GlobalNTK, ModuleNTK
+from kpflow_cli.task import Batch
 from kpflow_cli.training import Evaluation
 
 Rows = list[dict[str, Any]]
@@ -21,6 +22,7 @@ class Scene:
     """A network at one checkpoint, on its evaluation trials.
 
     Attributes:
+        training_batch: of the gradient step that training takes from here.
         trajectory: linearized around its weight sites.
         ntk: NTK_S of that trajectory.
         generator: of every random draw.
@@ -28,6 +30,7 @@ class Scene:
 
     model: Model
     evaluation: Evaluation
+    training_batch: Batch
     trajectory: Linearization | ModuleTrajectory
     ntk: GlobalNTK | ModuleNTK
     generator: torch.Generator

@@ -17,6 +17,8 @@ _SHOWN_MODES = 3
 _COUNTED_MODES, _KRYLOV_DEPTH, _TRACE_PROBES = 40, 4, 32
 # up to here every mode has a row, from here on as many as are evenly spaced on a logarithmic axis
 _DENSE_MODES, _SPARSE_MODES = 40, 60
+# the modes that make up so much have rows too, and those before them, so that their numbers can be read off exactly
+_SHARES = (0.9, 0.95, 0.99)
 
 
 def record_temporal_modes(scene: Scene) -> dict[str, Rows]:
@@ -44,24 +46,29 @@ def temporal_modes(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Gene
 def record_temporal_spectra(scene: Scene) -> dict[str, Rows]:
     """temporal_spectra.csv: for V, NTK_S and P (``mean`` over units) the shares of variance that 1, 2, ... temporal modes make up.
 
-    Variance is the square of a singular value: of V, of the reduced P; of NTK_S = J J^* it is the eigenvalue, the square of J's.
+    Variance is the square of a singular value of V and of the reduced P. Of NTK_S = J J^* it is counted twice: ``ntk`` by the eigenvalues
+    lambda, squares of J's singular values, as V's are V V^T's eigenvalues; ``ntk_squared`` by lambda^2, squares of its own.
     """
     ntk = scene.ntk
     assert isinstance(ntk, GlobalNTK)
     pairs = _leading(ntk, _COUNTED_MODES, scene.generator)
     reduced = Sampler(mean_over(ntk, "unit"), generator=scene.generator, sketch=orthonormalize(pairs.vectors))
     reduced.add(_TRACE_PROBES)
-    total = max(reduced.statistics().trace().value, pairs.values.sum().item())
+    found, squares = reduced.statistics(), pairs.values.square()
     variances = {
         "v": ntk.core.singular_values().square(),
         "ntk": pairs.values,
+        "ntk_squared": squares,
         "p": temporal_propagator_singular_values(ntk.propagator).square(),
     }
-    totals = {"v": variances["v"].sum().item(), "ntk": total, "p": variances["p"].sum().item()}
+    # of NTK_S not all eigenvalues are known, but their sums are estimated
+    totals = {operator: variance.sum().item() for operator, variance in variances.items()}
+    totals["ntk"] = max(totals["ntk"], found.trace().value)
+    totals["ntk_squared"] = max(totals["ntk_squared"], found.frobenius_norm().value ** 2)
     rows: Rows = []
     for operator, variance in variances.items():
         cumulative = (variance.double().cumsum(0) / totals[operator]).clamp_max(1.0).tolist()
-        rows += [{"operator": operator, "modes": index + 1, "cumulative": cumulative[index]} for index in _spaced(len(cumulative))]
+        rows += [{"operator": operator, "modes": index + 1, "cumulative": cumulative[index]} for index in _kept(cumulative)]
     return {"temporal_spectra": rows}
 
 
@@ -84,7 +91,10 @@ def _with_positive_peak(modes: Tensor) -> Tensor:
     return (flat * flat.gather(1, flat.abs().argmax(1, keepdim=True)).sign()).reshape(modes.shape)
 
 
-def _spaced(count: int) -> list[int]:
-    """Indices from 0 to ``count - 1``: all at first, then ever sparser."""
+def _kept(cumulative: list[float]) -> list[int]:
+    """Indices that have rows: all at first, then ever sparser, and on both sides of where a share is reached."""
+    count = len(cumulative)
     sparse = torch.logspace(0, torch.tensor(float(count)).log10().item(), _SPARSE_MODES, dtype=torch.float64).round().long() - 1
-    return sorted({*range(min(count, _DENSE_MODES)), *sparse.clamp(0, count - 1).tolist()})
+    reached = [next((index for index, share in enumerate(cumulative) if share >= least), count - 1) for least in _SHARES]
+    around = [max(index - step, 0) for index in reached for step in (0, 1)]
+    return sorted({*range(min(count, _DENSE_MODES)), *sparse.clamp(0, count - 1).tolist(), *around})

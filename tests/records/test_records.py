@@ -30,7 +30,7 @@ def scene_of(model: str, *overrides: str) -> Scene:
     plan = Plan(small_config(f"model={model}", "dtype=float64", *overrides))
     trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
     ntk = GlobalNTK(trajectory)  # type: ignore[arg-type]
-    return Scene(plan.model, plan.evaluation, trajectory, ntk, seeded(1))
+    return Scene(plan.model, plan.evaluation, plan.trainer().batch(), trajectory, ntk, seeded(1))
 
 
 def oracle_of(scene: Scene) -> DenseOracle:
@@ -78,6 +78,22 @@ def test_difference_from_the_linear_prediction_falls_as_the_rate_squared(model: 
     assert np.log10(steps["rate"].iloc[-1] / steps["rate"].iloc[0]) == pytest.approx(4)
     slope = np.polyfit(np.log(steps["rate"]), np.log(steps["difference"]), 1)[0]
     assert slope == pytest.approx(2, abs=0.02)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_noisy_step_is_the_one_that_training_takes(model: str) -> None:
+    """0.01 is one of the rates: the trainer itself makes the step."""
+    overrides = ("training.learning_rate=0.01", "training.optimizer=sgd")
+    scene, plan = scene_of(model, *overrides), Plan(small_config(f"model={model}", "dtype=float64", *overrides))
+    steps = recorded("error_propagation", scene)["gradient_steps"].set_index("rate")
+    rate = steps.index[np.isclose(steps.index, 0.01)][0]
+    before = plan.model(scene.evaluation.batch.inputs)[1]
+    predicted = -0.01 * oracle_of(scene).ntk @ immediate_error(scene.model, scene.evaluation.batch)[0].flatten()
+    for _ in plan.trainer().losses(1):
+        pass
+    change = (plan.model(scene.evaluation.batch.inputs)[1] - before).detach().flatten()
+    assert steps["noisy_change"][rate] == pytest.approx(change.norm().item(), rel=1e-9)
+    assert steps["noisy_difference"][rate] == pytest.approx((change - predicted).norm().item(), rel=1e-9)
 
 
 def test_immediate_error_stops_at_the_state_of_the_same_time() -> None:
@@ -182,11 +198,31 @@ def test_temporal_spectra_are_those_of_the_dense_operators(model: str) -> None:
     torch.testing.assert_close(temporal_propagator_singular_values(scene.ntk.propagator), torch.linalg.svdvals(dense))
     table = recorded("temporal_spectra", scene)["temporal_spectra"]
     eigenvalues = torch.linalg.eigvalsh(mean_over(scene.ntk, "unit").dense()).flip(0)
-    exact = {"ntk": eigenvalues, "p": torch.linalg.svdvals(dense).square(), "v": scene.ntk.core.singular_values().square()}
+    exact = {
+        "ntk": eigenvalues,
+        "ntk_squared": eigenvalues.square(),
+        "p": torch.linalg.svdvals(dense).square(),
+        "v": scene.ntk.core.singular_values().square(),
+    }
+    assert set(table["operator"]) == set(exact)
     for operator, variances in exact.items():
         rows = table[table["operator"] == operator]
         shares = (variances.cumsum(0) / variances.sum())[rows["modes"].to_numpy() - 1]
         np.testing.assert_allclose(rows["cumulative"], shares.numpy(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.95, 0.99])
+def test_modes_that_make_up_a_share_can_be_read_off_exactly(share: float) -> None:
+    scene = scene_of("rnn", "task.evaluation_trials=40", "model.units=3")
+    assert isinstance(scene.ntk, GlobalNTK)
+    variances = temporal_propagator_singular_values(scene.ntk.propagator).square()
+    needed = next(count for count in range(1, len(variances)) if variances[:count].sum() >= share * variances.sum())
+    table = recorded("temporal_spectra", scene)["temporal_spectra"]
+    modes = table["modes"][table["operator"] == "p"]
+    assert needed > 80
+    assert len(modes) < len(variances)
+    assert {needed - 1, needed} <= set(modes)
+    assert table["modes"][(table["operator"] == "p") & (table["cumulative"] >= share)].min() == needed
 
 
 def test_end_states_are_told_apart_by_distance_and_motion() -> None:

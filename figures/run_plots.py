@@ -132,8 +132,8 @@ def draw_temporal_modes(tables: Tables) -> StyledFigure:
     modes = tables["temporal_modes"]
     steps = _first_middle_last(modes)
     shown = sorted(modes["trial"].unique())
-    figure, rows = panels(len(modes["mode"].unique()), 2 * len(steps), panel_size=(1.35, 1.4), lettered=False, sharex=True, sharey="col")
-    columns = [(operator, step) for operator in ("ntk", "v") for step in steps]
+    columns = [(operator, step) for operator in ("ntk", "v") if operator in set(modes["operator"]) for step in steps]
+    figure, rows = panels(len(modes["mode"].unique()), len(columns), panel_size=(1.35, 1.4), lettered=False, sharex=True, sharey="col")
     for mode, row in enumerate(rows, start=1):
         for panel, (operator, step) in zip(row, columns, strict=True):
             found = modes[(modes["operator"] == operator) & (modes["step"] == step) & (modes["mode"] == mode)]

@@ -380,3 +380,16 @@ def scales_its_data(self: Network, inputs: Tensor) -> Tensor:
 def replaces_its_weight(self: Network, inputs: Tensor) -> Tensor:
     self.a.weight = nn.Parameter(self.a.weight.detach() * 0.9)
     return self.a(inputs)
+
+
+class WeightNormed(nn.Module):
+    """A hidden layer whose weight is a direction times a length, under the contract of ``model=custom``."""
+
+    def __init__(self, *, input_size: int, output_size: int, units: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(input_size, units)), nn.Tanh())
+        self.readout = nn.Linear(units, output_size)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.hidden(inputs)
+        return self.readout(state), state

@@ -35,12 +35,12 @@ def record_temporal_modes(scene: Scene) -> dict[str, Rows]:
 
 def temporal_modes(ntk: GlobalNTK | ModuleNTK, count: int, generator: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
     """Leading temporal modes ``(count, B, T)`` with eigenvalues ``(count,)`` by operator: of V its left singular vectors, the
-    eigenvectors of V V^T, of NTK_S those of its temporal ``mean`` reduction. Unit vectors, largest entry positive."""
+    eigenvectors of V V^T, if there is a core; of NTK_S those of its temporal ``mean`` reduction. Unit vectors, largest entry positive."""
     pairs = _leading(ntk, count, generator)
-    return {
-        "ntk": (_with_positive_peak(pairs.vectors), pairs.values),
-        "v": (_with_positive_peak(ntk.core.temporal_modes(count)), ntk.core.singular_values()[:count].square()),
-    }
+    found = {"ntk": (_with_positive_peak(pairs.vectors), pairs.values)}
+    if not ntk.why_no_core:
+        found["v"] = _with_positive_peak(ntk.core.temporal_modes(count)), ntk.core.singular_values()[:count].square()
+    return found
 
 
 def record_temporal_spectra(scene: Scene) -> dict[str, Rows]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from kpflow_cli.figures.run_plots import PLOTS
 from oracles import normal, relative_error, seeded
 from small_runs import small_config
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ from kpflow_cli.models.custom import CustomModel
 from kpflow_cli.operators import ModuleNTK, global_ntk
 from kpflow_cli.operators.dense import dense_global_ntk
 from kpflow_cli.plan import Plan
+from kpflow_cli.runner import run
 from kpflow_cli.verification import TOLERANCE, comparisons
 
 NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
@@ -102,3 +106,27 @@ def test_every_quantity_is_measured_of_a_network_with_shared_weights() -> None:
     rows = measure(global_ntk(trajectory), plan.target_directions(trajectory), plan.analysis, seeded()).measurements
     assert {row.operator for row in rows if not row.operator.startswith("v_")} == {"ntk", "k", "p", "core", "v"}
     assert all(row.estimate.value >= 0 for row in rows)
+
+
+def test_a_network_without_a_core_is_measured_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weight norm: its parameters act through no linear map, so that no site variables make up a core."""
+    normed = ("model=custom", "model.target=unusual_networks.WeightNormed", "model.units=3")
+    with pytest.raises(UserError, match=r"original0 \(in _weight_norm\).*model.others=autograd"):
+        Plan(small_config(*normed))
+    config = small_config(*normed, "model.others=autograd", "training.steps=2", "analysis.eigenvalues=2")
+    run(config, tmp_path / "run", PLOTS)
+    assert "measured without a Kronecker core: no weight site has one row for each" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "run" / "measurements.csv")
+    assert set(rows["operator"]) == {"ntk", "k", "p"}
+    assert not rows["quantity"].str.contains("alignment").any()
+    modes = pd.read_csv(tmp_path / "run" / "temporal_modes.csv")
+    assert set(modes["operator"]) == {"ntk"}
+    assert (tmp_path / "run" / "plots" / "temporal_modes.png").exists()
+    # and against dense automatic differentiation, all of it
+    errors = {
+        each.name: each.relative_error for each in comparisons(Plan(small_config(*normed, "model.others=autograd", config_name="verify")))
+    }
+    assert max(errors.values()) < TOLERANCE
+    assert "V V^T (x) I" not in errors
+    with pytest.raises(UserError, match=r"analysis.measures=\[v\]: no weight site"):
+        Plan(small_config(*normed, "model.others=autograd", "analysis.measures=[v]"))

@@ -144,7 +144,7 @@ class _SmallPass:
     Attributes:
         rows: of the state.
         sites: the calls of each site.
-        outputs: of each of these calls an output by row, without values.
+        row_shapes: of each of these calls its rows.
         reach: of each which of its rows reach which of the state's, ``(*rows of the call, S)`` with S rows of the state.
         reorders: as ``WatchedPass.reorders``.
     """

@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FL
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slurm lint type bench figures $(FIGURES) clean
+.PHONY: help run test test-slurm lint type bench coverage figures $(FIGURES) clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ type: $(VENV)/.installed-dev ## check types
 
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench
+
+coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, by quantity and probes: coverage.csv (about 15 minutes)
+	$(BIN)/python -m kpflow_cli.benchmarks.coverage
 
 figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims
 	@$(BIN)/kpflow claims

@@ -147,13 +147,14 @@ def _quotient(ntk: NTK, direction: Tensor, trace: float) -> Estimate:
 
 
 def _mean_reductions(subject: Subject, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
-    """The ``mean`` reductions; low-rank, so a sketch of their range comes first."""
+    """The ``mean`` reductions; low-rank, so a sketch of their range comes first, multiplied once more: what it leaves of the leading
+    directions is what makes estimates uncertain, and their errors too."""
     for name, axes in _REDUCED_AXES.items():
         reduced = mean_over(subject.ntk, *axes)
         probes = _reduced_probes(subject.ntk, reduced.in_size, analysis)
         if analysis.may_fill(reduced.in_size, probes + analysis.sketch):
             reduced = mean_over(subject.precise, *axes)
-        sketch = range_sketch(reduced, analysis.sketch, generator=generator)
+        sketch = orthonormalize(reduced.matblock(range_sketch(reduced, analysis.sketch, generator=generator)))
         sampler = Sampler(reduced, generator=generator, sketch=sketch, block_size=analysis.block_size)
         _to_tolerance(analysis, sampler, sampler.effective_rank, probes)
         yield from statistics_rows("ntk", f"{name}_mean", sampler.statistics())
@@ -181,5 +182,6 @@ def _to_tolerance(analysis: Analysis, sampler: Sampler | PartialTraceSampler, fo
 
 
 def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis) -> int:
-    """A reduction needs fewer probes than the full operator: half; all there are where ``analysis.probes`` reaches its dimension."""
-    return dimension if analysis.probes >= min(dimension, ntk.in_size) else math.ceil(max(analysis.probes / 2, 2))
+    """A reduction needs fewer probes than the full operator: half, but 4 for an error; all there are where ``analysis.probes`` reaches
+    its dimension."""
+    return dimension if analysis.probes >= min(dimension, ntk.in_size) else min(max(math.ceil(analysis.probes / 2), 4), dimension)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +13,14 @@ import torch
 from kpflow_cli.tasks.memory_pro import of_length
 from small_runs import kpflow
 
+from kpflow_cli.benchmarks import coverage
 from kpflow_cli.benchmarks.memory import peak_bytes, stored_bytes
 from kpflow_cli.benchmarks.products import Instance, Size, costs
 from kpflow_cli.benchmarks.report import TARGETS, Settings, exponent
 from kpflow_cli.benchmarks.sgd_steps import STEP_MODELS, loop_outputs, sgd_step, step_costs, step_model
 from kpflow_cli.benchmarks.statistics import STATISTICS, baseline, exact_ranks, ours, trace_reductions
 from kpflow_cli.errors import UserError
+from kpflow_cli.measurements import measure
 from kpflow_cli.operators import mean_over, trace_over
 
 
@@ -153,3 +156,18 @@ def test_command_writes_tables_and_plot(tmp_path: Path) -> None:
 def test_mistakes_name_the_key(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Settings.parsed(arguments)
+
+
+@pytest.mark.parametrize("name", ["gru", "attention"])
+def test_coverage_is_counted_against_exact_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "_TRIALS", 2)
+    monkeypatch.setattr(coverage, "_STEPS", 3)
+    network = coverage.case(name)
+    everything = replace(network.analysis, probes=network.ntk.in_size)
+    rows = measure(network.ntk, network.directions, everything, torch.Generator().manual_seed(0)).measurements
+    found = {(row.quantity, row.reduction): row.estimate.value for row in rows}
+    for key, value in network.exact.items():
+        assert found[key] == pytest.approx(value, rel=1e-8), key
+    table = coverage.covered(range(2), (name, 4))
+    assert {(row["quantity"], row["reduction"]) for row in table} <= network.exact.keys()
+    assert all(row["coverage"] in (0.0, 0.5, 1.0) for row in table if row["known"])

@@ -85,6 +85,8 @@ ALLOWED = {
         "kpflow_cli.benchmarks",
         "kpflow_cli.errors",
         "kpflow_cli.estimators",
+        "kpflow_cli.measured",
+        "kpflow_cli.measurements",
         "kpflow_cli.models",
         "kpflow_cli.operators",
         "kpflow_cli.provenance",

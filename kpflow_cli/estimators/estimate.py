@@ -50,7 +50,7 @@ class Estimate:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
         if math.isnan(self.standard_error) or self.num_probes == 1:
             return -math.inf, math.inf
-        quantile = _student_t_quantile(confidence, self.num_probes - 1) if self.num_probes else 1.0
+        quantile = student_t_quantile(confidence, self.num_probes - 1) if self.num_probes else 1.0
         reach = quantile * self.standard_error
         return self.value - reach, self.value + reach
 
@@ -74,7 +74,7 @@ def _exponent(number: float) -> int:
 
 
 @lru_cache
-def _student_t_quantile(confidence: float, degrees: int) -> float:
+def student_t_quantile(confidence: float, degrees: int) -> float:
     """t with P(-t < T < t) = ``confidence`` for Student's T of so many degrees of freedom, by bisection of arctan(t / sqrt(degrees))."""
     below, above = 0.0, math.pi / 2
     for _ in range(60):

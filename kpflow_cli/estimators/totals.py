@@ -9,12 +9,15 @@ that is the whole basis gives the exact value. Standard errors are the jackknife
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.estimate import Estimate, student_t_quantile
+
+# of the square of the relative reach: chosen on means of gamma variables of shapes 1/2 to 20
+_SKEWNESS = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,36 +51,48 @@ class Sampling:
 class Total:
     """A statistic of the whole basis: its value, and its replicates, the values that fewer probes give.
 
-    ``replicates[i, j]`` leaves out probes i and j, ``replicates[i, i]`` probe i alone; ``(k, k)`` float64.
+    ``replicates[i, j]`` leaves out probes i and j, ``replicates[i, i]`` probe i alone; ``(k, k)`` float64. ``spread`` is the relative
+    standard error of what the probes alone contribute, the largest of those of the totals that went into it.
     """
 
     value: float
     replicates: Tensor
     sampling: Sampling
+    spread: float = 0.0
 
     def __truediv__(self, other: Total | float) -> Total:
         if not isinstance(other, Total):
-            return Total(self.value / other, self.replicates / other, self.sampling)
+            return Total(self.value / other, self.replicates / other, self.sampling, self.spread)
         value = self.value / other.value if other.value else math.nan
-        return Total(value, self.replicates / other.replicates, self.sampling)
+        return Total(value, self.replicates / other.replicates, self.sampling, max(self.spread, other.spread))
 
     def __mul__(self, other: Total) -> Total:
-        return Total(self.value * other.value, self.replicates * other.replicates, self.sampling)
+        return Total(self.value * other.value, self.replicates * other.replicates, self.sampling, max(self.spread, other.spread))
 
     def __rtruediv__(self, numerator: float) -> Total:
         value = numerator / self.value if self.value else math.nan
-        return Total(value, numerator / self.replicates, self.sampling)
+        return Total(value, numerator / self.replicates, self.sampling, self.spread)
 
     def sqrt(self) -> Total:
         """Square root."""
-        return Total(math.sqrt(self.value), self.replicates.sqrt(), self.sampling)
+        return Total(math.sqrt(self.value), self.replicates.sqrt(), self.sampling, self.spread)
 
     def estimate(self, *, lower: float = 0.0, upper: float = math.inf) -> Estimate:
         """The value with its standard error, moved to the nearest end of [lower, upper] if it lies outside; NaN stays NaN."""
         value = self.value if math.isnan(self.value) else min(max(self.value, lower), upper)
         if self.sampling.exhaustive:
             return Estimate(value)
-        return Estimate(value, math.sqrt(self.variance()), self.sampling.num_probes, "jackknife over probes")
+        return Estimate(value, self.standard_error(), self.sampling.num_probes, "jackknife over probes")
+
+    def standard_error(self) -> float:
+        """The root of the variance, wider where few probes of a skewed distribution tell less than their own spread says.
+
+        Contributions of probes are positive, mixtures of chi-squared: where their mean m comes out small by chance, so does their spread s.
+        An error of s (1 + c (t s / m)^2)^(1/2), t the quantile of Student's distribution, makes up for that: 95 % intervals about the mean
+        of 4 to 64 gamma variables of shape 1/2 to 20 hold the true one 93 to 96 times out of 100, of s alone from 82 times on.
+        """
+        reach = student_t_quantile(0.95, self.sampling.num_probes - 1) * self.spread if self.sampling.num_probes > 1 else 0.0
+        return math.sqrt(self.variance() * (1 + _SKEWNESS * reach**2))
 
     def variance(self) -> float:
         """Variance of the value under sampling without replacement; NaN for a single probe.
@@ -113,7 +128,7 @@ def vector_total(contributions: Tensor, sampling: Sampling) -> Total:
 
     replicates = total(drawn.sum() - drawn - drawn.unsqueeze(1), probes - 2)
     replicates.diagonal().copy_(total(drawn.sum() - drawn, probes - 1))
-    return Total(total(drawn.sum(), probes).item(), replicates, sampling)
+    return _with_spread(Total(total(drawn.sum(), probes).item(), replicates, sampling), known.item())
 
 
 def pair_total(contributions: Tensor, sampling: Sampling) -> Total:
@@ -132,4 +147,12 @@ def pair_total(contributions: Tensor, sampling: Sampling) -> Total:
     both = partners + partners.unsqueeze(1) - drawn
     replicates = total(single_sum - singles - singles.unsqueeze(1), pair_sum - 2 * both, probes - 2)
     replicates.diagonal().copy_(total(single_sum - singles, pair_sum - 2 * partners, probes - 1))
-    return Total(total(single_sum, pair_sum, probes).item(), replicates, sampling)
+    return _with_spread(Total(total(single_sum, pair_sum, probes).item(), replicates, sampling), known.item())
+
+
+def _with_spread(total: Total, known: float) -> Total:
+    """A total of which the sketch contributes ``known``."""
+    drawn = total.value - known
+    if total.sampling.exhaustive or not drawn > 0:
+        return total
+    return replace(total, spread=math.sqrt(total.variance()) / drawn)

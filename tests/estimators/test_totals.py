@@ -139,3 +139,28 @@ def test_arithmetic_of_totals_acts_on_values_and_replicates() -> None:
     for total, value, replicates in results:
         assert total.value == value
         torch.testing.assert_close(total.replicates, torch.tensor(replicates))
+
+
+@pytest.mark.parametrize("shape", [0.5, 2.0])
+@pytest.mark.parametrize("probes", [4, 10])
+def test_intervals_of_few_skewed_contributions_cover(shape: float, probes: int) -> None:
+    """Gamma variables, the quadratic forms of 2 * shape eigenvalues: plain Student's intervals hold the mean of shape 1/2
+    82 and 86 times out of 100. True coverages are 0.939 to 0.959: of 4000 samples [0.92, 0.975] is left with probability 10^-6."""
+    size, generator = 10**6, torch.Generator().manual_seed(0)
+    # the sum of squares of standard normal variables, 2 * shape of them, halved
+    normals = torch.randn(4000, probes, round(2 * shape), dtype=torch.float64, generator=generator)
+    covered = 0
+    for contributions in normals.square().sum(2) / 2:
+        lower, upper = vector_total(contributions, Sampling(0, probes, size)).estimate().interval()
+        covered += lower <= shape * size <= upper
+    assert 0.92 <= covered / 4000 <= 0.975
+
+
+def test_known_part_does_not_dilute_the_spread() -> None:
+    """A sketch that contributes much leaves what the probes say as skewed as it is."""
+    drawn = torch.tensor([1.0, 2.0, 4.0, 0.5], dtype=torch.float64)
+    alone = vector_total(drawn, Sampling(0, 4, 100))
+    with_sketch = vector_total(torch.cat([torch.tensor([1e6], dtype=torch.float64), drawn]), Sampling(1, 4, 100))
+    assert with_sketch.spread == pytest.approx(alone.spread, rel=1e-6)
+    assert with_sketch.standard_error() == pytest.approx(alone.standard_error(), rel=1e-6)
+    assert alone.standard_error() > math.sqrt(alone.variance())

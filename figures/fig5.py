@@ -120,7 +120,10 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
         panel.errorbar(stable["overlap"], stable["drop"], xerr=stable["stderr"], label=label, **look)
         panel.plot(unstable["overlap"], unstable["drop"], "x", color=COLOURS[order], markersize=4)
     panel.set_xscale("log")
-    logarithmic_ticks(panel.xaxis)
+    left, right = panel.get_xlim()
+    # of wider axes every decade has room, and no more
+    if right < 100 * left:
+        logarithmic_ticks(panel.xaxis)
     low_limit, high_limit = panel.get_ylim()
     panel.set_ylim(low_limit, high_limit + 0.5 * (high_limit - low_limit))
     legend = panel.legend(
@@ -141,7 +144,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         words = f"{series}: rank correlation of target overlap at initialization with the drop of log loss in {_window(data)} steps"
         for key, claim in _WITHIN.items():
             found.append(at_least(f"{words}, {claim}", correlation_within(points, key), 0.0, reason="larger overlap, faster learning"))
-        unstable = float((~points["stable"]).sum())
+        unstable = math.nan if points["rise"].isna().any() else float((~points["stable"]).sum())
         claim = f"{series}: networks of {len(points)} whose loss rises above its first value within {_window(data)} steps"
         found.append(at_most(claim, unstable, 0.0, reason="what is unstable is neither fast nor slow, and left out of the correlations"))
     return found
@@ -157,8 +160,7 @@ def learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
     and whether it is ``stable``: its loss never above its first value."""
     overlaps, drops, rises = (pick(data, panel=panel, series=series).set_index("line") for panel in ("trained_overlap", "drop", "rise"))
     columns = {"gain": drops["x"], "rank": drops["y"], "overlap": overlaps["value"], "stderr": overlaps["stderr"], "drop": drops["value"]}
-    # a rise that is unknown is not taken for one
-    points = pd.DataFrame(columns).assign(stable=~(rises["value"] > 1))
+    points = pd.DataFrame(columns).assign(rise=rises["value"], stable=rises["value"] <= 1)
     return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis("network")
 
 

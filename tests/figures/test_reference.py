@@ -20,7 +20,7 @@ def test_kept_claims_are_those_of_the_kept_numbers(name: str) -> None:
     data = pd.read_csv(REFERENCE / f"{name}.csv.gz", keep_default_na=False, na_values=[""])
     claims = importlib.import_module(f"kpflow_cli.figures.{name}").claims(data)
     made = pd.DataFrame([claim.row() for claim in claims])
-    kept = pd.read_csv(REFERENCE / f"{name}_claims.csv").fillna({"of": ""})
+    kept = pd.read_csv(REFERENCE / f"{name}_claims.csv", dtype={"of": str}).fillna({"of": ""})
     pd.testing.assert_frame_equal(made, kept, check_dtype=False, rtol=1e-12)
 
 

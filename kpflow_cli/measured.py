@@ -35,10 +35,6 @@ class Analysis:
     propagator_krylov_depth: int
     block_size: int | None
 
-    def may_fill(self, dimension: int, probes: int) -> bool:
-        """Whether ``probes``, or those that the tolerance may add to them, reach a dimension: what rests on all of it is exact."""
-        return dimension <= (probes if self.tolerance is None else max(probes, self.most_probes))
-
 
 @dataclass(frozen=True)
 class Subject:

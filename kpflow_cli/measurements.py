@@ -23,6 +23,8 @@ from kpflow_cli.operators import STATE_AXES, mean_over
 # the axes that each reduction is over, and those that stay
 _REDUCED_AXES = {"temporal": ("unit",), "spatial": ("trial", "time")}
 _KEPT_AXES = {name: tuple(index for index, axis in enumerate(STATE_AXES) if axis not in axes) for name, axes in _REDUCED_AXES.items()}
+# probes from which on 95 % intervals hold the exact value in about as many cases (make coverage): of partial traces errors rest on pairs
+_LEAST_OF_MEANS, _LEAST_OF_TRACES = 8, 16
 _FACTORS = {"k": factors.parameter_operator, "p": factors.propagator, "v": factors.core}
 
 
@@ -105,7 +107,7 @@ def _full(
     The frame's sketch holds the target directions, whose Rayleigh quotients are thus exact, and the leading eigenvectors, which carry
     most of the variance of a plain estimate.
     """
-    filled = analysis.may_fill(subject.ntk.in_size, analysis.probes + len(target_directions) + len(pairs.vectors))
+    filled = subject.ntk.in_size <= analysis.probes + len(target_directions) + len(pairs.vectors)
     ntk = subject.precise if filled else subject.ntk
     directions, eigenvectors = (vectors.to(ntk.device, ntk.dtype) for vectors in (target_directions, pairs.vectors))
     sketch = extend(orthonormalize(directions), eigenvectors) if len(directions) else eigenvectors
@@ -119,7 +121,7 @@ def _full(
         estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), *against_range)
         return max(estimates, key=lambda estimate: estimate.relative_error)
 
-    _to_tolerance(analysis, sampler, least_certain, analysis.probes)
+    _to_tolerance(analysis, sampler, least_certain, analysis.probes, None if filled else ntk.in_size - len(sketch))
     found = sampler.statistics()
     rows = [*statistics_rows("ntk", "full", found), largest_row("ntk", pairs.values, pairs.residuals, analysis.krylov_block)]
     if cores and (of_core := sampler.statistics(1)).frobenius_norm().value:
@@ -151,37 +153,44 @@ def _mean_reductions(subject: Subject, analysis: Analysis, generator: torch.Gene
     directions is what makes estimates uncertain, and their errors too."""
     for name, axes in _REDUCED_AXES.items():
         reduced = mean_over(subject.ntk, *axes)
-        probes = _reduced_probes(subject.ntk, reduced.in_size, analysis)
-        if analysis.may_fill(reduced.in_size, probes + analysis.sketch):
+        probes = _reduced_probes(subject.ntk, reduced.in_size, analysis, least=_LEAST_OF_MEANS)
+        filled = reduced.in_size <= probes + analysis.sketch
+        if filled:
             reduced = mean_over(subject.precise, *axes)
         sketch = orthonormalize(reduced.matblock(range_sketch(reduced, analysis.sketch, generator=generator)))
         sampler = Sampler(reduced, generator=generator, sketch=sketch, block_size=analysis.block_size)
-        _to_tolerance(analysis, sampler, sampler.effective_rank, probes)
+        _to_tolerance(analysis, sampler, sampler.effective_rank, probes, None if filled else reduced.in_size - len(sketch))
         yield from statistics_rows("ntk", f"{name}_mean", sampler.statistics())
 
 
 def _trace_reductions(subject: Subject, pairs: LeadingEigenpairs, analysis: Analysis, generator: torch.Generator) -> Iterator[Measurement]:
     """The partial traces, by products J w with vectors of parameter space: J's leading right singular vectors, then random ones."""
     ntk = subject.ntk
-    if analysis.may_fill(ntk.factor.in_size, _reduced_probes(ntk, ntk.factor.in_size, analysis) + analysis.sketch):
+    probes = _reduced_probes(ntk, ntk.factor.in_size, analysis, least=_LEAST_OF_TRACES)
+    filled = ntk.factor.in_size <= probes + analysis.sketch
+    if filled:
         ntk = subject.precise
     deflated = min(analysis.sketch, ntk.factor.in_size)
     sketch = orthonormalize(ntk.factor.adjoint_matblock(pairs.vectors[:deflated].to(ntk.dtype)))
-    first = _reduced_probes(ntk, ntk.factor.in_size, analysis)
-    frame = random_frame(ntk.factor, first, generator=generator, sketch=sketch)
+    frame = random_frame(ntk.factor, probes, generator=generator, sketch=sketch)
     sampler = PartialTraceSampler(ntk.factor, frame, generator=generator, block_size=analysis.block_size)
+    below = None if filled else ntk.factor.in_size - len(sketch)
     for name, kept in _KEPT_AXES.items():
-        _to_tolerance(analysis, sampler, partial(sampler.effective_rank, kept), first)
+        _to_tolerance(analysis, sampler, partial(sampler.effective_rank, kept), probes, below)
         yield from statistics_rows("ntk", f"{name}_trace", sampler.keeping(kept))
 
 
-def _to_tolerance(analysis: Analysis, sampler: Sampler | PartialTraceSampler, found: Callable[[], Estimate], first: int) -> None:
-    """Give a sampler its ``first`` probes, then more until what is found from them is as certain as the analysis asks for."""
+def _to_tolerance(
+    analysis: Analysis, sampler: Sampler | PartialTraceSampler, found: Callable[[], Estimate], first: int, below: int | None
+) -> None:
+    """Give a sampler its ``first`` probes, then more until what is found from them is as certain as the analysis asks for; fewer than
+    ``below``, with which it would be exact: what is, is of double precision from the start."""
     most = max(analysis.most_probes, first, sampler.num_probes)
+    most = most if below is None else min(most, below - 1)
     until(analysis.tolerance, found, sampler.add, first, most, drawn=sampler.num_probes)
 
 
-def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis) -> int:
-    """A reduction needs fewer probes than the full operator: half, but 4 for an error; all there are where ``analysis.probes`` reaches
-    its dimension."""
-    return dimension if analysis.probes >= min(dimension, ntk.in_size) else min(max(math.ceil(analysis.probes / 2), 4), dimension)
+def _reduced_probes(ntk: NTK, dimension: int, analysis: Analysis, *, least: int) -> int:
+    """A reduction needs fewer probes than the full operator: half, but as many as its error takes to be known; all there are where
+    ``analysis.probes`` reaches its dimension."""
+    return dimension if analysis.probes >= min(dimension, ntk.in_size) else min(max(math.ceil(analysis.probes / 2), least), dimension)

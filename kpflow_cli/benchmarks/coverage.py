@@ -34,6 +34,8 @@ Key = tuple[str, str]
 class _Explicit(GramOperator):
     """NTK_S of a module with its factors as matrices: the same numbers as by automatic differentiation, in less time."""
 
+    why_no_core = None
+
     def __init__(self, ntk: ModuleNTK) -> None:
         super().__init__(DenseOperator(ntk.factor.dense(), ntk.factor.in_shape, ntk.factor.out_shape))
         factor = ntk.core.factor

@@ -92,7 +92,7 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
     panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference")
     # room for the legend above the curves
     low, high = panel.get_ylim()
-    panel.set_ylim(low, high * (high / low) ** 0.6)
+    panel.set_ylim(low, high * (high / low) ** 0.75)
     panel.legend(fontsize=6, loc="upper left", borderaxespad=0.1, handlelength=2.6)
 
 

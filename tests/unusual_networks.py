@@ -393,3 +393,30 @@ class WeightNormed(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         state = self.hidden(inputs)
         return self.readout(state), state
+
+
+class DeadReLU(nn.Module):
+    """Hidden units that are off on many trials and times."""
+
+    def __init__(self, *, input_size: int, output_size: int, units: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(input_size, units), nn.ReLU())
+        self.readout = nn.Linear(units, output_size)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.hidden(inputs)
+        return self.readout(state), state
+
+
+class ParallelUnits(nn.Module):
+    """A state that repeats one half of itself."""
+
+    def __init__(self, *, input_size: int, output_size: int, units: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(input_size, units // 2)
+        self.readout = nn.Linear(units, output_size)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        half = torch.tanh(self.hidden(inputs))
+        state = torch.cat([half, half], -1)
+        return self.readout(state), state

@@ -20,6 +20,8 @@ from kpflow_cli.operators import ModuleNTK, global_ntk
 from kpflow_cli.operators.dense import dense_global_ntk
 from kpflow_cli.plan import Plan
 from kpflow_cli.runner import run
+from kpflow_cli.task import Batch
+from kpflow_cli.training import Evaluation
 from kpflow_cli.verification import TOLERANCE, comparisons
 
 NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
@@ -130,3 +132,48 @@ def test_a_network_without_a_core_is_measured_without_one(tmp_path: Path, capsys
     assert "V V^T (x) I" not in errors
     with pytest.raises(UserError, match=r"analysis.measures=\[v\]: no weight site"):
         Plan(small_config(*normed, "model.others=autograd", "analysis.measures=[v]"))
+
+
+RANK_DEFICIENT = {
+    "dead units": ("model=custom", "model.target=unusual_networks.DeadReLU", "model.units=3"),
+    "one unit": ("model=custom", "model.target=unusual_networks.DeadReLU", "model.units=1"),
+    "parallel units": ("model=custom", "model.target=unusual_networks.ParallelUnits", "model.units=4"),
+    "one time step of attention": ("model=attention", "task=attention", "task.time_steps=1"),
+    "one time step": ("model=gru", "task=attention", "task.time_steps=1"),
+    "nothing moves": ("model=vanilla_rnn", "task=student_teacher", "task.case=W", "task.time_steps=1"),
+}
+
+
+@pytest.mark.parametrize("name", RANK_DEFICIENT)
+def test_verify_passes_right_networks_whose_propagator_is_rank_deficient(name: str) -> None:
+    """Singular values of 0 are found as roots of eigenvalues right to 1e-16 of the largest."""
+    plan = Plan(small_config(*RANK_DEFICIENT[name], config_name="verify"))
+    errors = {each.name: each.relative_error for each in comparisons(plan)}
+    assert max(errors.values()) < TOLERANCE
+
+
+def test_numbers_that_are_not_finite_are_refused_before_any_work() -> None:
+    for purpose in ("evaluation", "training"):
+        with pytest.raises(UserError, match=f"the targets of its {purpose} trials hold numbers that are not finite"):
+            Evaluation(NotFinite(purpose), torch.float64, torch.device("cpu"))
+
+
+class NotFinite:
+    """A task of which one kind of trials has a target that is not a number."""
+
+    input_size, output_size = 2, 1
+
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose
+
+    def _batch(self, purpose: str) -> Batch:
+        return Batch(normal(3, 4, 2), torch.full((3, 4, 1), torch.nan if purpose == self._purpose else 1.0))
+
+    def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
+        return self._batch("training")
+
+    def evaluation_batch(self) -> Batch:
+        return self._batch("evaluation")
+
+    def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
+        return 0.0

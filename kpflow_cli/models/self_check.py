@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
 from kpflow_cli.models.linearized_pass import LinearizedPass
-from kpflow_cli.models.site_mode import SiteCall
-from kpflow_cli.models.watched_module import WatchedModule, WatchedPass, tensors_in
+from kpflow_cli.models.site_mode import SiteCall, tensors_in
+from kpflow_cli.models.watched_module import WatchedModule, WatchedPass
 
 # a perturbation at rounding level moves the state by this much less than another order of operations may
 _REORDERED = 100.0

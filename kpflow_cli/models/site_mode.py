@@ -138,7 +138,7 @@ class SiteMode(TorchFunctionMode):
             with self:
                 return _body(func)(*args, **kwargs)
         self.reorders = self.reorders or _may_reorder(func, args, kwargs)
-        if not any(self._is_parameter(tensor) or id(tensor) in self._detached for tensor in _tensors((args, kwargs))):
+        if not any(self._is_parameter(tensor) or id(tensor) in self._detached for tensor in tensors_in((args, kwargs))):
             return func(*args, **kwargs)
         self._refuse_change_in_place(func, args)
         if func in _DETACHED:
@@ -197,7 +197,7 @@ class SiteMode(TorchFunctionMode):
             return None
         in_place = [tensor for tensor in (linear.weight, linear.bias) if self._is_parameter(tensor)]
         # as a list: a parameter that stands in two places is not one site's
-        if len([tensor for tensor in _tensors((args, kwargs)) if self._is_parameter(tensor)]) > len(in_place):
+        if len([tensor for tensor in tensors_in((args, kwargs)) if self._is_parameter(tensor)]) > len(in_place):
             return None
         weight, bias = (self._views.get(id(tensor), (None, None))[1] for tensor in (linear.weight, linear.bias))
         return SiteCall(linear, weight, bias, torch.Size(), torch.get_default_dtype())
@@ -222,7 +222,7 @@ class SiteMode(TorchFunctionMode):
 
         result = func(*shifted(args), **{key: shifted(value) for key, value in kwargs.items()})
         # a parameter's shape, say, is no use of its values
-        if any(tensor.requires_grad for tensor in _tensors(result)):
+        if any(tensor.requires_grad for tensor in tensors_in(result)):
             for name in used:
                 self.outside.setdefault(name, _name(func))
         return result
@@ -262,15 +262,15 @@ def _measurable(dtype: torch.dtype, site: str) -> torch.dtype:
     return dtype
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor among arguments, in tuples, lists and dicts too."""
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, tuple | list):
         for each in value:
-            yield from _tensors(each)
+            yield from tensors_in(each)
     elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
+        yield from tensors_in(list(value.values()))
 
 
 def _hands_over(func: Any) -> bool:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.site_mode import SiteCall
-from kpflow_cli.models.watched_module import WatchedModule, WatchedPass, over_tensors, tensors_in
+from kpflow_cli.models.site_mode import SiteCall, tensors_in
+from kpflow_cli.models.watched_module import WatchedModule, WatchedPass, over_tensors
 
 # sizes that the first two axes of the inputs are tried with: different ones, so that an axis is known by them
 _SIZES = ((2, 3), (3, 5))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
-from kpflow_cli.models.site_mode import SiteCall
+from kpflow_cli.models.site_mode import SiteCall, tensors_in
 from kpflow_cli.models.site_rows import Layouts, find_layouts
-from kpflow_cli.models.watched_module import StateFinder, WatchedModule, tensors_in
+from kpflow_cli.models.watched_module import StateFinder, WatchedModule
 
 
 class SiteState(Enum):

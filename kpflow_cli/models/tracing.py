@@ -29,10 +29,10 @@ from kpflow_cli.models.self_check import (
     refuse_unless_function,
     unseen_parameters,
 )
-from kpflow_cli.models.site_mode import ParameterView, SiteCall
+from kpflow_cli.models.site_mode import ParameterView, SiteCall, tensors_in
 from kpflow_cli.models.site_rows import Layouts, apart, find_layouts
 from kpflow_cli.models.state_choice import AllSiteOutputs, SitesByRow, SiteState, StateChoice, state_finder
-from kpflow_cli.models.watched_module import StateFinder, WatchedModule, WatchedPass, tensors_in
+from kpflow_cli.models.watched_module import StateFinder, WatchedModule, WatchedPass
 
 __all__ = ["ModuleTrajectory", "OtherParameters", "SiteState", "StateChoice", "trace"]
 

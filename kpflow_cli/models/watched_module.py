@@ -157,17 +157,6 @@ def recording(submodule: nn.Module, recorded: list[Any]) -> Iterator[None]:
         hook.remove()
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from tensors_in(each)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
-
-
 def over_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     """The same tuples, lists and dicts with a function applied to each tensor."""
     if isinstance(value, Tensor):

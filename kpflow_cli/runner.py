@@ -199,7 +199,7 @@ class _Session:
         self._add("measurements", tables.measurement_rows(step, measured))
         self._add("spectra", tables.spectrum_rows(step, measured))
         if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
-            scene = Scene(plan.model, plan.evaluation, self._trainer.batch(), trajectory, ntk, generator)
+            scene = Scene(plan.model, plan.evaluation, self._trainer.batch, trajectory, ntk, generator)
             for name in plan.analysis.records:
                 for table, rows in RECORDS[name].rows(scene).items():
                     self._add(table, ({"step": step, **row} for row in rows))

@@ -38,15 +38,12 @@ def build_optimizer(model: nn.Module, *, optimizer: str, learning_rate: float, m
 class Evaluation:
     """The noise-free trials of a task with their target modes; scores a model on them.
 
-    Raises UserError for trials that hold numbers that are not finite, these or one to train on.
+    Raises UserError for trials that hold numbers that are not finite.
     """
 
     def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
         self.batch: Batch = task.evaluation_batch().to(dtype, device)
-        for purpose, batch in (("evaluation", self.batch), ("training", task.training_batch(1, torch.Generator().manual_seed(0)))):
-            for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
-                if not tensor.isfinite().all():
-                    raise UserError(f"task: the {name} of its {purpose} trials hold numbers that are not finite")
+        _refuse_not_finite(self.batch, "evaluation")
         self.modes: TargetModes = target_modes(self.batch.targets)
         self._task = task
 
@@ -85,6 +82,12 @@ class Evaluation:
         return {"evaluation_loss": loss, "accuracy": accuracy, **fractions}
 
 
+def _refuse_not_finite(batch: Batch, purpose: str) -> None:
+    for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):
+        if not tensor.isfinite().all():
+            raise UserError(f"task: the {name} of its {purpose} trials hold numbers that are not finite")
+
+
 @dataclass
 class Trainer:
     """Minimizes the mean squared error over all trials, times and channels of fresh batches.
@@ -109,7 +112,7 @@ class Trainer:
         """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the last without one.
 
         While a loss is in the caller's hands, ``step`` and the weights are those that it belongs to. Raises FailedRunError when the loss is
-        not finite.
+        not finite, UserError where that is because the trials are not.
         """
         while True:
             batch = self.batch()
@@ -118,6 +121,7 @@ class Trainer:
                 loss = nn.functional.mse_loss(self.model.training_outputs(batch.inputs), batch.targets)
             value = loss.item()
             if not math.isfinite(value):
+                _refuse_not_finite(batch, "training")
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise FailedRunError(f"training diverged: loss {value} at step {self.step}; try training.learning_rate below {rate:g}")
             yield value

@@ -39,7 +39,7 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
         if gradient.ndim == 2 and gradient.norm() > 0:
             rows, columns = shown(gradient.shape[0], 3 * _SHOWN_UNITS), shown(gradient.shape[1], _SHOWN_UNITS)
             weights += entries(gradient[rows][:, columns], parameter=name)
-    noisy = immediate_error(scene.model, scene.training_batch)[1]
+    noisy = immediate_error(scene.model, scene.training_batch())[1]
     steps = []
     for rate in _RATES:
         clean, taken = (_gradient_step(scene, rate, each, change) for each in (gradients, noisy))

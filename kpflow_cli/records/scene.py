@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Scene:
     """A network at one checkpoint, on its evaluation trials.
 
     Attributes:
-        training_batch: of the gradient step that training takes from here.
+        training_batch: gives that of the gradient step that training takes from here.
         trajectory: linearized around its weight sites.
         ntk: NTK_S of that trajectory.
         generator: of every random draw.
@@ -30,7 +30,7 @@ class Scene:
 
     model: Model
     evaluation: Evaluation
-    training_batch: Batch
+    training_batch: Callable[[], Batch]
     trajectory: Linearization | ModuleTrajectory
     ntk: GlobalNTK | ModuleNTK
     generator: torch.Generator

@@ -261,7 +261,7 @@ def test_impossible_values_are_told(changes: dict[str, Any], message: str) -> No
 def test_recorded_attention_map() -> None:
     plan = Plan(small_config("task=attention", "model=attention", "model.heads=2", config_name="verify"))
     trajectory = plan.trajectory()
-    scene = Scene(plan.model, plan.evaluation, plan.trainer().batch(), trajectory, global_ntk(trajectory), seeded())
+    scene = Scene(plan.model, plan.evaluation, plan.trainer().batch, trajectory, global_ntk(trajectory), seeded())
     table = pd.DataFrame(RECORDS["attention_map"].rows(scene)["attention_map"])
     maps = written_out(plan.model, plan.evaluation.batch.inputs)[2][0]  # type: ignore[arg-type]
     for head, rows in table.groupby("head"):

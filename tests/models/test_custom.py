@@ -19,9 +19,10 @@ from kpflow_cli.models.custom import CustomModel
 from kpflow_cli.operators import ModuleNTK, global_ntk
 from kpflow_cli.operators.dense import dense_global_ntk
 from kpflow_cli.plan import Plan
+from kpflow_cli.randomness import Randomness
 from kpflow_cli.runner import run
 from kpflow_cli.task import Batch
-from kpflow_cli.training import Evaluation
+from kpflow_cli.training import Evaluation, Trainer
 from kpflow_cli.verification import TOLERANCE, comparisons
 
 NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
@@ -152,22 +153,24 @@ def test_verify_passes_right_networks_whose_propagator_is_rank_deficient(name: s
     assert max(errors.values()) < TOLERANCE
 
 
-def test_numbers_that_are_not_finite_are_refused_before_any_work() -> None:
-    for purpose in ("evaluation", "training"):
-        with pytest.raises(UserError, match=f"the targets of its {purpose} trials hold numbers that are not finite"):
-            Evaluation(NotFinite(purpose), torch.float64, torch.device("cpu"))
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(UserError, match="the targets of its evaluation trials hold numbers that are not finite"):
+        Evaluation(NotFinite("evaluation"), torch.float64, torch.device("cpu"))
+    network = model(Encoder, state="cells")
+    with pytest.raises(UserError, match="the targets of its training trials hold numbers that are not finite"):
+        next(Trainer(network, torch.optim.SGD(network.parameters()), NotFinite("training"), Randomness(0), batch_size=3).losses(1))
 
 
 class NotFinite:
     """A task of which one kind of trials has a target that is not a number."""
 
-    input_size, output_size = 2, 1
+    input_size, output_size = 3, 2
 
     def __init__(self, purpose: str) -> None:
         self._purpose = purpose
 
     def _batch(self, purpose: str) -> Batch:
-        return Batch(normal(3, 4, 2), torch.full((3, 4, 1), torch.nan if purpose == self._purpose else 1.0))
+        return Batch(normal(3, 4, 3), torch.full((3, 4, 2), torch.nan if purpose == self._purpose else 1.0))
 
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         return self._batch("training")

@@ -30,7 +30,7 @@ def scene_of(model: str, *overrides: str) -> Scene:
     plan = Plan(small_config(f"model={model}", "dtype=float64", *overrides))
     trajectory = plan.model.linearize(plan.evaluation.batch.inputs)
     ntk = GlobalNTK(trajectory)  # type: ignore[arg-type]
-    return Scene(plan.model, plan.evaluation, plan.trainer().batch(), trajectory, ntk, seeded(1))
+    return Scene(plan.model, plan.evaluation, plan.trainer().batch, trajectory, ntk, seeded(1))
 
 
 def oracle_of(scene: Scene) -> DenseOracle:

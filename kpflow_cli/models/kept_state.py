@@ -39,14 +39,15 @@ class KeptState:
                     namespace[name] = value
 
 
-def _content(value: Any) -> Any:
+def _content(value: Any, depth: int = 3) -> Any:
     """What is needed to put a value back in place: a tensor's numbers, the items of a container and theirs."""
     if isinstance(value, Tensor):
-        return None if isinstance(value, nn.UninitializedBuffer) else value.detach().clone()
-    if isinstance(value, list | dict):
+        dense = value.layout is torch.strided and not value.is_nested and not isinstance(value, nn.UninitializedBuffer)
+        return (None if value.is_inference() else value._version, value.detach().clone()) if dense else None
+    if type(value) in (list, dict) and depth:
         items = list(value.values()) if isinstance(value, dict) else value
-        return copy.copy(value), [(item, _content(item)) for item in items]
-    return copy.copy(value) if isinstance(value, set) else None
+        return copy.copy(value), [(item, _content(item, depth - 1)) for item in items]
+    return copy.copy(value) if type(value) is set else None
 
 
 @torch.no_grad()
@@ -54,8 +55,9 @@ def _put_back(value: Any, content: Any) -> None:
     if content is None:
         return
     if isinstance(value, Tensor):
-        if not torch.equal(value, content):
-            value.copy_(content)
+        version, numbers = content
+        if version is not None and value._version != version and not torch.equal(value, numbers):
+            value.copy_(numbers)
     elif isinstance(value, list | dict):
         kept, items = content
         value.clear()

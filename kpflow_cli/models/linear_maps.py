@@ -54,6 +54,7 @@ class LinearMap:
         variables: gives v by row, ``(*rows, d)``, where L(W) is a product of one matrix W with each row; None otherwise.
         elementwise: gives v by row, ``(*rows, d)``, where L(W) is the elementwise product of W ``(d,)`` with each; None otherwise.
         of_variables: u of other ``variables``, where they are what the function is called with; None otherwise.
+        bias_factor: what the bias is multiplied by.
         by_row: brings what is shaped like u to ``(*rows, a)``, row by row as v is.
     """
 
@@ -66,6 +67,7 @@ class LinearMap:
     elementwise: Callable[[], Tensor | None] = _nothing
     of_variables: Callable[[Tensor], Tensor] | None = None
     by_row: Callable[[Tensor], Tensor] = _as_is
+    bias_factor: float = 1.0
 
     @property
     def is_by_row(self) -> bool:
@@ -168,7 +170,7 @@ def _embedding(
     del sparse
 
     def one_hot() -> Tensor:
-        rows = functional.one_hot(indices, len(weight)).to(weight.dtype)
+        rows = functional.one_hot(indices.long(), len(weight)).to(weight.dtype)
         if padding_idx >= 0:
             rows[..., padding_idx] = 0
         return rows
@@ -197,7 +199,7 @@ def _add(is_parameter: IsParameter, input: Tensor, other: Tensor, *, alpha: floa
     """A bias added by hand, on either side; ``alpha`` times what stands on the right."""
     if not is_parameter(other):
         return LinearMap("sum", None, input, lambda w: w)
-    return LinearMap("sum", None, other, lambda w: w, lambda b, shape: (b if alpha == 1 else alpha * b).expand(shape))
+    return LinearMap("sum", None, other, lambda w: w, lambda b, shape: (b if alpha == 1 else alpha * b).expand(shape), bias_factor=alpha)
 
 
 LINEAR_MAPS: dict[Callable[..., Any], Callable[..., LinearMap]] = {

@@ -85,7 +85,9 @@ def _over_vectors(function: Callable[[list[Tensor], bool], tuple[Tensor, ...]], 
     """A function of vectors over a block, all at once where torch can."""
     try:
         return [image.detach() for image in function(block, True)]
-    except RuntimeError:
+    except RuntimeError as error:
+        if "modified by an inplace operation" in str(error):
+            raise UserError("a parameter, or what the network works on, has changed since it was traced: trace it again") from error
         # a derivative of the network's own, or one that works in place, cannot be batched
         images = [function([part[index] for part in block], False) for index in range(len(block[0]))]
         return [torch.stack(each).detach() for each in zip(*images, strict=True)]

@@ -6,6 +6,7 @@ function that changes no parameter. Costs a few passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
 from kpflow_cli.models.linearized_pass import LinearizedPass
-from kpflow_cli.models.site_mode import SiteCall, tensors_in
+from kpflow_cli.models.row_order import tensors_in
+from kpflow_cli.models.site_mode import SiteCall
 from kpflow_cli.models.watched_module import WatchedModule, WatchedPass
 
 # a perturbation at rounding level moves the state by this much less than another order of operations may
@@ -94,6 +96,11 @@ def refuse_unless_adjoint(linearized: LinearizedPass, epsilon: float) -> None:
     pulled = linearized.pull_back(w.unsqueeze(0))
     pushed = linearized.push_forward(pulled)
     through, squared = (pushed[0] * w).sum().item(), sum(part.square().sum().item() for part in pulled)
+    if not (math.isfinite(through) and math.isfinite(squared)):
+        raise UserError(
+            f"a derivative of the network is not finite (<P P^* w, w> = {through:.6g}, ||P^* w||^2 = {squared:.6g}): it exceeds the range "
+            "of its dtype, or a function that is called has no second derivative there"
+        )
     if not abs(through - squared) <= epsilon**0.5 * squared:
         raise UserError(
             "the network has a derivative of its own (an autograd.Function) whose backward pass is not differentiable: "

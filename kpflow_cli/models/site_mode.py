@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LINEAR_MAPS, LinearMap
-from kpflow_cli.models.unrolled import UNROLLED
+from kpflow_cli.models.row_order import function_name, may_reorder, tensors_in
+from kpflow_cli.models.unrolled import TIME_STEP, UNROLLED
 
 _VIEW_FUNCTIONS = [
     "t",
@@ -40,13 +41,6 @@ _VIEWS = {
 }
 # what stops the derivative: what follows does not depend on the parameter
 _DETACHED = {torch.detach, torch.Tensor.detach, getattr(torch.Tensor, "data").__get__}  # noqa: B009
-# what puts the rows of a tensor in another order, or may
-_REORDERING = {
-    *("flip", "fliplr", "flipud", "roll", "rot90", "sort", "argsort", "topk", "gather", "take", "take_along_dim", "index_select"),
-    *("scatter", "index_add", "index_copy", "masked_select", "masked_scatter", "__setitem__"),
-}
-_JOINING = {"stack", "cat", "concat", "concatenate", "hstack", "vstack"}
-
 _NOT_IN_PLACE = {"__invert__", "__index__", "__int__"}
 # by which a Python function of torch's asks whether a mode is in force
 _DISPATCHERS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
@@ -77,6 +71,7 @@ class SiteCall:
         weight: the trained parameter in the place of W, None if there is none or it does not train.
         bias: likewise for b.
         shape, dtype: of the output u.
+        time_step: of a recurrent layer's own products, None for others.
     """
 
     map: LinearMap
@@ -84,6 +79,7 @@ class SiteCall:
     bias: ParameterView | None
     shape: torch.Size
     dtype: torch.dtype
+    time_step: int | None = None
 
     @property
     def site(self) -> str:
@@ -137,7 +133,7 @@ class SiteMode(TorchFunctionMode):
         if _hands_over(func):
             with self:
                 return _body(func)(*args, **kwargs)
-        self.reorders = self.reorders or _may_reorder(func, args, kwargs)
+        self.reorders = self.reorders or may_reorder(func, args, kwargs)
         if not any(self._is_parameter(tensor) or id(tensor) in self._detached for tensor in tensors_in((args, kwargs))):
             return func(*args, **kwargs)
         self._refuse_change_in_place(func, args)
@@ -158,8 +154,8 @@ class SiteMode(TorchFunctionMode):
         if known is not None:
             name = known[1].name if isinstance(known[1], ParameterView) else known[1]
             raise UserError(
-                f"forward changes the parameter {name} in place ({_name(func)}), so that each call is one of another network; change it "
-                "outside of forward (an nn.Embedding: normalize its rows once, with max_norm=None)"
+                f"forward changes the parameter {name} in place ({function_name(func)}), so that each call is one of another network; "
+                "change it outside of forward (an nn.Embedding: normalize its rows once, with max_norm=None)"
             )
 
     def _detach(self, func: Any, args: tuple[Any, ...]) -> Any:
@@ -172,7 +168,7 @@ class SiteMode(TorchFunctionMode):
         result = func(*args, **kwargs)
         by_keyword = not args
         subject = kwargs.get("input") if by_keyword else args[0]
-        if id(subject) not in self._views:
+        if id(subject) not in self._views or result is subject:
             return result
         base = self._views[id(subject)][1]
         others = {key: value for key, value in kwargs.items() if not (by_keyword and key == "input")}
@@ -183,7 +179,7 @@ class SiteMode(TorchFunctionMode):
                 again = func(parameter, *args[1:], **others)
                 return again[index] if several else again
 
-            path = f"{base.path}.{_name(func)}{args[1:] or ''}{others or ''}{f'[{index}]' if several else ''}"
+            path = f"{base.path}.{function_name(func)}{args[1:] or ''}{others or ''}{f'[{index}]' if several else ''}"
             self._views[id(tensor)] = tensor, ParameterView(base.name, (*base.steps, step), path)
         return result
 
@@ -199,8 +195,10 @@ class SiteMode(TorchFunctionMode):
         # as a list: a parameter that stands in two places is not one site's
         if len([tensor for tensor in tensors_in((args, kwargs)) if self._is_parameter(tensor)]) > len(in_place):
             return None
+        if not in_place:
+            return None
         weight, bias = (self._views.get(id(tensor), (None, None))[1] for tensor in (linear.weight, linear.bias))
-        return SiteCall(linear, weight, bias, torch.Size(), torch.get_default_dtype())
+        return SiteCall(linear, weight, bias, torch.Size(), torch.get_default_dtype(), TIME_STEP.get())
 
     def _fixed(self, value: Any) -> Any:
         return value.detach() if isinstance(value, Tensor) and not self._is_parameter(value) else value
@@ -224,32 +222,15 @@ class SiteMode(TorchFunctionMode):
         # a parameter's shape, say, is no use of its values
         if any(tensor.requires_grad for tensor in tensors_in(result)):
             for name in used:
-                self.outside.setdefault(name, _name(func))
+                self.outside.setdefault(name, function_name(func))
         return result
 
 
-def _name(func: Any) -> str:
-    """Of a function, for people; of an attribute such as T what is called is its getter."""
-    return str(getattr(func.__self__ if getattr(func, "__name__", "") == "__get__" else func, "__name__", func))
-
-
 def _works_in_place(func: Any) -> bool:
-    name = _name(func)
+    name = function_name(func)
     return (
         name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or (name.startswith("__i") and name not in _NOT_IN_PLACE)
     )
-
-
-def _may_reorder(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether it may put rows in another order; a few long pieces joined, or features side by side, keep theirs."""
-    name = _name(func)
-    if name == "__getitem__":
-        index = args[1] if isinstance(args[1], tuple) else (args[1],)
-        return any(isinstance(each, Tensor | list) for each in index)
-    if name in _JOINING:
-        dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        return dim != -1 and len(args[0] if args else kwargs.get("tensors", ())) > 2
-    return name in _REORDERING
 
 
 def _measurable(dtype: torch.dtype, site: str) -> torch.dtype:
@@ -260,17 +241,6 @@ def _measurable(dtype: torch.dtype, site: str) -> torch.dtype:
             "without torch.autocast"
         )
     return dtype
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from tensors_in(each)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
 
 
 def _hands_over(func: Any) -> bool:

@@ -16,23 +16,21 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.site_mode import SiteCall, tensors_in
-from kpflow_cli.models.watched_module import WatchedModule, WatchedPass, over_tensors
+from kpflow_cli.models.linearized_pass import LinearizedPass
+from kpflow_cli.models.site_mode import SiteCall
+from kpflow_cli.models.small_inputs import on_few_trials
+from kpflow_cli.models.watched_module import WatchedModule, WatchedPass
 
-# sizes that the first two axes of the inputs are tried with: different ones, so that an axis is known by them
-_SIZES = ((2, 3), (3, 5))
-# of the numbers among the inputs, relative to their root mean square
-_NOISE = 0.1
 # products that telling the rows of the state apart may take
 _MOST_ROWS = 2048
 
 
 def by_site(calls: Sequence[SiteCall]) -> list[list[int]]:
-    """The indices of each site's calls, sites as they first occur."""
+    """The indices of each site's calls, sites as they first occur; calls of a recurrent layer in the order of time."""
     found: dict[str, list[int]] = {}
     for index, call in enumerate(calls):
         found.setdefault(call.site, []).append(index)
-    return list(found.values())
+    return [sorted(indices, key=lambda index: calls[index].time_step or 0) for indices in found.values()]
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class SiteLayout:
     def arranged(self, values: Sequence[Tensor], rows: torch.Size) -> Tensor | None:
         """Values of all calls, of each by row within the call, as ``(*rows, d)``: those of several uses side by side. None where their
         sizes are others."""
+        if any(axis >= len(rows) for axis in (*(axis for made_of in self.axes for axis in made_of), self.stepwise or 0)) and rows:
+            return None
         steps = 1 if self.stepwise is None else rows[self.stepwise]
         sizes = tuple(math.prod(rows[axis] for axis in made_of) for made_of in self.axes)
         if any(value.shape[:-1] != sizes for value in values) or (self.stepwise is not None and len(values) != steps):
@@ -61,6 +61,8 @@ class SiteLayout:
         parts = [part.permute(*sorted(range(len(covered)), key=covered.__getitem__), len(covered)) for part in parts]
         whole = torch.cat(parts, dim=-1) if self.stepwise is None else torch.stack(parts, dim=sum(a < self.stepwise for a in covered))
         present = sorted([*covered, *([] if self.stepwise is None else [self.stepwise])])
+        if math.prod(rows) != math.prod(rows[axis] for axis in present):
+            return None
         turned = [place for place, axis in enumerate(present) if axis in self.backwards]
         return (whole.flip(turned) if turned else whole).reshape(*rows, whole.shape[-1])
 
@@ -123,13 +125,25 @@ def find_layouts(watched: WatchedModule, calls: Sequence[SiteCall], *, reaching:
     The state must have rows, ``(*rows, m)``. ``calls`` are those that reach it, or without ``reaching`` all there are.
     """
     sites = [calls[indices[0]] for indices in by_site(calls)]
-    small, larger = (_SmallPass.of(each, reaching) for each in _resized_passes(watched))
+    small, larger = (_SmallPass.of(each.perturbed_pass(), reaching) for each in on_few_trials(watched))
     parameters = [_parameters(call) for call in sites]
     if any(parameters != [_parameters(site[0]) for site in each.sites] for each in (small, larger)):
         return Layouts(dict.fromkeys((call.site for call in sites), "on other numbers of trials and times the network has other sites"))
     if math.prod(small.rows) > _MOST_ROWS:
         return Layouts(dict.fromkeys((call.site for call in sites), "the network runs on no other numbers of trials and times"))
     return Layouts({call.site: _layout(small, larger, index) for index, call in enumerate(sites)})
+
+
+def inputs_in_order(watched: WatchedModule) -> bool:
+    """Whether the rows of the state are those of the first input, a tensor of numbers, as far as can be told."""
+    passes = []
+    for each in on_few_trials(watched):
+        inputs = each.inputs[0].requires_grad_()
+        found = each.perturbed_pass()
+        by_input = LinearizedPass(found.state, [inputs]).pull_back(_one_row_each(found.state))[0].flatten(3)
+        reach = (by_input != 0).any(-1).movedim(0, -1)
+        passes.append(_SmallPass(found.state.shape[:-1], [[None]], [[inputs.shape[:2]]], [[reach]], found.reorders))  # type: ignore[list-item]
+    return _layout(passes[0], passes[1], 0) == SiteLayout(((0,), (1,)))
 
 
 def _parameters(call: SiteCall) -> tuple[str, ...]:
@@ -164,11 +178,7 @@ class _SmallPass:
         kept = [index for index, gradient in enumerate(gradients) if gradient is not None or not reaching]
         calls = [watched.calls[index] for index in kept]
         rows = state.shape[:-1]
-        cotangents = torch.zeros(math.prod(rows), math.prod(rows), state.shape[-1], dtype=state.dtype, device=state.device)
-        # of no sign pattern that a network could cancel
-        weights = torch.rand(state.shape[-1], generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
-        cotangents.diagonal(dim1=0, dim2=1).copy_(weights.to(state.device, state.dtype).unsqueeze(1).expand(-1, math.prod(rows)))
-        pulled = watched.linearized(kept).pull_back(cotangents.reshape(-1, *state.shape)) if math.prod(rows) <= _MOST_ROWS else []
+        pulled = watched.linearized(kept).pull_back(_one_row_each(state)) if math.prod(rows) <= _MOST_ROWS else []
         reach = [
             torch.stack([(call.map.by_row(each) != 0).any(-1) for each in gradient], dim=-1)
             for call, gradient in zip(calls, pulled, strict=False)
@@ -182,58 +192,39 @@ class _SmallPass:
         return cls(rows, grouped(calls), grouped(shapes), grouped(reach), watched.reorders)
 
 
-def _resized_passes(watched: WatchedModule) -> tuple[WatchedPass, WatchedPass]:
-    """Two passes on few trials and times; where the network runs on the given numbers only, they differ in what they can."""
-    given = next(iter(tensors_in(watched.inputs))).shape
-    for varied, together, noise in product(((0, 1), (0,), (1,)), (True, False), (_NOISE, 0.0)):
-        sizes = [{axis: size[axis] for axis in varied if axis < len(given)} for size in _SIZES]
-        try:
-            first, second = (watched.on(_resized(watched.inputs, each, together, noise)).perturbed_pass() for each in sizes)
-        except Exception:
-            # whatever the network raises at sizes that it is not made for
-            continue
-        followed = first.state.ndim == second.state.ndim and first.state.shape[:-1] != second.state.shape[:-1]
-        if followed and first.state.isfinite().all():
-            return first, second
-    only = watched.perturbed_pass()
-    return only, only
-
-
-def _resized(inputs: tuple[Any, ...], sizes: dict[int, int], together: bool, noise: float) -> tuple[Any, ...]:
-    """The inputs with some axes of the first tensor cut, or repeated, to other sizes; of all that agree with it there if ``together``.
-
-    Noise is added to numbers, so that no two times are alike: between equal ones attention has no derivative.
-    """
-    reference = next(tensors_in(inputs))
-    generator = torch.Generator().manual_seed(0)
-
-    def resized(tensor: Tensor) -> Tensor:
-        for axis, size in sizes.items():
-            if (tensor is reference or together) and tensor.ndim > axis and tensor.shape[axis] == reference.shape[axis] > 0:
-                tensor = tensor.index_select(axis, torch.arange(size, device=tensor.device) % tensor.shape[axis])
-        if not tensor.is_floating_point() or noise == 0:
-            return tensor
-        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device, tensor.dtype)
-        return tensor + noise * tensor.square().mean().sqrt() * drawn
-
-    return tuple(over_tensors(resized, each) for each in inputs)
+def _one_row_each(state: Tensor) -> Tensor:
+    """A cotangent for each row of the state, 0 on all others, ``(S, *state.shape)``."""
+    rows = math.prod(state.shape[:-1])
+    cotangents = torch.zeros(rows, rows, state.shape[-1], dtype=state.dtype, device=state.device)
+    # of no sign pattern that a network could cancel
+    weights = torch.rand(state.shape[-1], generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    cotangents.diagonal(dim1=0, dim2=1).copy_(weights.to(state.device, state.dtype).unsqueeze(1).expand(-1, rows))
+    return cotangents.reshape(rows, *state.shape)
 
 
 def _layout(small: _SmallPass, larger: _SmallPass, site: int) -> SiteLayout | str | None:
     candidates = list(_candidates(small, larger, site))
     if not candidates:
-        in_loop = len(small.sites[site]) != len(larger.sites[site])
-        return "it is called in a loop that does not go along them" if in_loop else None
+        return None if _has_other_rows(small, larger, site) else "they are those of the state in no simple way"
     fitting = [candidate for candidate in candidates if _own_row_is_reached(small, site, candidate)]
     if not fitting:
         return "they reach those in no known order"
     forwards = [candidate for candidate in fitting if not candidate.backwards]
-    certain = len(fitting) == 1 or (len(forwards) == 1 and forwards[0].stepwise is None and not small.reorders)
+    in_order = len(forwards) == 1 and (forwards[0].stepwise is None or all(call.time_step is not None for call in small.sites[site]))
+    certain = len(fitting) == 1 or (in_order and not small.reorders)
     found = fitting[0] if len(fitting) == 1 else forwards[0] if forwards else fitting[0]
     fixed = [axis for axis, sizes in enumerate(zip(small.rows, larger.rows, strict=True)) if sizes[0] == sizes[1] != 1]
     if not certain or not all(_is_ordered(small, site, found, axis) for axis in fixed):
         return "what they reach does not tell"
     return found
+
+
+def _has_other_rows(small: _SmallPass, larger: _SmallPass, site: int) -> bool:
+    """Whether a site of a single call has certainly not one row for each of the state's: pooled, strided or with a row for each channel."""
+    shapes = [each.row_shapes[site] for each in (small, larger)]
+    return all(len(each) == 1 for each in shapes) and all(
+        shape[0].numel() != rows.numel() for shape, rows in zip(shapes, (small.rows, larger.rows), strict=True)
+    )
 
 
 def _candidates(small: _SmallPass, larger: _SmallPass, site: int) -> Iterator[SiteLayout]:
@@ -247,8 +238,7 @@ def _candidates(small: _SmallPass, larger: _SmallPass, site: int) -> Iterator[Si
         orders = chain.from_iterable(permutations(axes, count) for count in range(0 if size == (1, 1) else 1, len(axes) + 1))
         choices.append([order for order in orders if _sizes(axes, order) == size])
     counts = (len(small.sites[site]), len(larger.sites[site]))
-    along = [None] if counts[0] == counts[1] else []
-    for stepwise in [*along, *(axis for axis, sizes in axes.items() if sizes == counts)]:
+    for stepwise in [None, *(axis for axis, sizes in axes.items() if sizes == counts)]:
         for made_of in product(*choices):
             covered = [axis for each in made_of for axis in each] + ([] if stepwise is None else [stepwise])
             if sorted(covered) == list(axes):

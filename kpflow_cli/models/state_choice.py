@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
-from kpflow_cli.models.site_mode import SiteCall, tensors_in
-from kpflow_cli.models.site_rows import Layouts, find_layouts
+from kpflow_cli.models.row_order import tensors_in
+from kpflow_cli.models.site_mode import SiteCall
+from kpflow_cli.models.site_rows import Layouts, find_layouts, inputs_in_order
 from kpflow_cli.models.watched_module import StateFinder, WatchedModule
 
 
@@ -115,6 +116,8 @@ class SitesByRow(StateFinder):
     def layouts(self, calls: list[SiteCall]) -> Layouts:
         """Of all sites, by the network's own result."""
         if self._layouts is None:
+            if self._reference.inputs[0].is_floating_point() and not inputs_in_order(self._reference):
+                raise UserError(f"state={self.kind.value}: what forward returns does not have the trials and times of the first input")
             self._layouts = find_layouts(self._reference, calls, reaching=False)
         return self._layouts
 

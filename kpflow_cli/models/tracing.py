@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.linear_maps import LinearMap
 from kpflow_cli.models.linearized_pass import LinearizedPass
+from kpflow_cli.models.row_order import tensors_in
 from kpflow_cli.models.self_check import (
     check_direction,
     precision,
@@ -29,7 +30,7 @@ from kpflow_cli.models.self_check import (
     refuse_unless_function,
     unseen_parameters,
 )
-from kpflow_cli.models.site_mode import ParameterView, SiteCall, tensors_in
+from kpflow_cli.models.site_mode import ParameterView, SiteCall
 from kpflow_cli.models.site_rows import Layouts, apart, find_layouts
 from kpflow_cli.models.state_choice import AllSiteOutputs, SitesByRow, SiteState, StateChoice, state_finder
 from kpflow_cli.models.watched_module import StateFinder, WatchedModule, WatchedPass
@@ -55,6 +56,7 @@ class ModuleTrajectory:
             made of them.
         output: what forward returned.
         of_sites: whether the state is a ``SiteState``.
+        linearized: d state / d(outputs of all calls), of a pass that was made when the network was traced.
     """
 
     state: Tensor
@@ -64,6 +66,7 @@ class ModuleTrajectory:
     site_places: Tensor | None
     output: Any
     of_sites: bool
+    linearized: LinearizedPass
     _run: Callable[[Sequence[Tensor]], Tensor]
     _output_of: Callable[[Tensor], Any]
     _find_layouts: Callable[[], Layouts]
@@ -71,12 +74,6 @@ class ModuleTrajectory:
     def perturbed_state(self, perturbations: Sequence[Tensor]) -> Tensor:
         """The state of a pass with a perturbation added to the output of each call, of its shape; differentiable in them."""
         return self._run(perturbations)
-
-    def linearized(self) -> LinearizedPass:
-        """d state / d(outputs of all calls), of one more pass."""
-        with torch.inference_mode(False), torch.enable_grad():
-            zeros = [torch.zeros(call.shape, dtype=call.dtype, device=self.state.device, requires_grad=True) for call in self.calls]
-            return LinearizedPass(self._run(zeros), zeros)
 
     def output_of(self, state: Tensor) -> Any:
         """What forward returns where the sites' outputs, or variables, are those of a ``SiteState``; differentiable in it.
@@ -116,7 +113,10 @@ def trace(module: nn.Module, *inputs: Any, state: StateChoice = None, others: Ot
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{type(module).__name__}: forward, or its derivative, fails here: {type(error).__name__}: {error}") from error
+            first_line = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{type(module).__name__}: forward, or its derivative, fails here: {type(error).__name__}: {first_line}"
+            ) from error
 
 
 def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -125,7 +125,9 @@ def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]
             raise UserError(f"the parameter {name} has no shape yet: call the lazy module once, or give its sizes, before it is measured")
         if parameter.is_inference():
             raise UserError(f"the parameter {name} was made in inference mode and has no gradient; build the network outside of it")
-        if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.float64):
+        if not parameter.requires_grad:
+            continue
+        if parameter.dtype not in (torch.float32, torch.float64):
             raise UserError(
                 f"the parameter {name} is of {str(parameter.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64; "
                 "convert the network, or freeze the parameter"
@@ -133,7 +135,8 @@ def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]
         if not parameter.isfinite().all():
             raise UserError(f"the parameter {name} holds numbers that are not finite")
     for tensor in tensors_in(inputs):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        # a mask may hold minus infinity
+        if tensor.is_floating_point() and tensor.isnan().any():
             raise UserError("the inputs hold numbers that are not finite")
 
 
@@ -167,9 +170,9 @@ def _traced(
             + _COUNT_IT
         )
     trajectory = _assembled(watched, finder, found, kept, direct)
-    again, epsilon = trajectory.linearized(), precision(found.state, found.calls)
-    refuse_unless_function(watched, found.state, again.state, epsilon)
-    refuse_unless_adjoint(again, epsilon)
+    epsilon = precision(found.state, found.calls)
+    refuse_unless_function(watched, found.state, trajectory.linearized.state, epsilon)
+    refuse_unless_adjoint(trajectory.linearized, epsilon)
     if not trajectory.of_sites:
         refuse_state_of_another(watched, found.state, epsilon)
     return trajectory
@@ -178,6 +181,8 @@ def _traced(
 def _refuse_impossible_state(state: Tensor) -> None:
     if state.numel() and state.dtype not in (torch.float32, torch.float64):
         raise UserError(f"the state is of {str(state.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64")
+    if isinstance(state, Tensor) and state.shape.numel() == 0 and state.ndim:
+        raise UserError("the state is empty: no trials, times or units, or no weight site")
     if not state.isfinite().all():
         raise UserError("the state holds numbers that are not finite")
 
@@ -212,6 +217,7 @@ def _assembled(watched: WatchedModule, finder: StateFinder, found: WatchedPass, 
 
         return watched.run(dict(zip(direct, given[len(kept) :], strict=True)), perturb)[0]
 
+    zeros = [torch.zeros(call.shape, dtype=call.dtype, device=found.state.device, requires_grad=True) for call in sites]
     places = None
     if isinstance(finder, AllSiteOutputs):
         places = torch.arange(sum(call.shape.numel() for call in calls))
@@ -225,6 +231,7 @@ def _assembled(watched: WatchedModule, finder: StateFinder, found: WatchedPass, 
         site_places=places,
         output=found.output,
         of_sites=isinstance(finder, AllSiteOutputs | SitesByRow),
+        linearized=LinearizedPass(run(zeros), zeros),
         _run=run,
         _output_of=lambda state: _output_of(watched, finder, state),
         _find_layouts=lambda: finder.layouts(calls) if isinstance(finder, SitesByRow) else find_layouts(watched, calls),

@@ -7,6 +7,7 @@ nn.RNN, nn.GRU, nn.LSTM and their cells each call one fused function; ``UNROLLED
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from kpflow_cli.errors import UserError
+
+# the time step that a layer's recurrent product belongs to, while it is made: a layer that runs backwards makes them in another order
+TIME_STEP: ContextVar[int | None] = ContextVar("TIME_STEP", default=None)
 
 # a cell's state: (h,), for the LSTM (h, c)
 State = tuple[Tensor, ...]
@@ -101,9 +105,11 @@ def _scan(
     steps = range(sequence.shape[1])
     states: dict[int, Tensor] = {}
     for step in reversed(steps) if reverse else steps:
+        token = TIME_STEP.set(step)
         state = update(from_input[step], functional.linear(state[0], w_hh, b_hh), state)
         if projection is not None:
             state = (functional.linear(state[0], projection), *state[1:])
+        TIME_STEP.reset(token)
         states[step] = state[0]
     return torch.stack([states[step] for step in steps], dim=1), state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -74,7 +75,9 @@ class WatchedModule:
     """
 
     def __init__(self, module: nn.Module, inputs: tuple[Any, ...], finder: StateFinder, opaque: Collection[str] = ()) -> None:
-        self.module, self.inputs, self._finder, self._opaque = module, inputs, finder, frozenset(opaque)
+        self.module, self._finder, self._opaque = module, finder, frozenset(opaque)
+        # what the caller does to them later is not ours
+        self.inputs: tuple[Any, ...] = tuple(_copied(each) for each in inputs)
         self.trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self._kept = KeptState(module)
 
@@ -111,23 +114,27 @@ class WatchedModule:
         watched = {name: parameter for name, parameter in self.trained.items() if name not in self._opaque}
         mode = SiteMode(watched, shifts, collect)
         exchanged = {name: parameter + shifts[name] for name, parameter in self.trained.items() if name in self._opaque and name in shifts}
-        with self._recorded_outputs() as recorded:
-            result = self._call(mode, exchanged)
+        state, result = self._call(mode, exchanged, calls, kept)
         mode.outside.update(dict.fromkeys(self._opaque, "code that cannot be watched"))
-        return self._finder.find(result, recorded, calls, kept), result, mode
+        return state, result, mode
 
     def unwatched_state(self) -> Tensor:
         """The state of an ordinary call, by torch's own fused layers; only of a state that does not consist of site outputs."""
-        with self._recorded_outputs() as recorded, torch.no_grad():
-            return self._finder.find(self._call(None, {}), recorded, [], [])
+        # with gradients: without, some of torch's layers take another way
+        with torch.enable_grad():
+            return self._call(None, {}, [], [])[0].detach()
 
-    def _call(self, mode: SiteMode | None, exchanged: dict[str, Tensor]) -> Any:
+    def _call(self, mode: SiteMode | None, exchanged: dict[str, Tensor], calls: list[SiteCall], kept: list[Tensor]) -> tuple[Tensor, Any]:
+        """The state and forward's result."""
         inputs = tuple(_copied(each) for each in self.inputs)
         self._kept.restore()
         try:
-            # torch's fused attention has no second derivative
-            with evaluating(self.module), sdpa_kernel(SDPBackend.MATH), mode or nullcontext():
-                return torch.func.functional_call(self.module, exchanged, inputs) if exchanged else self.module(*inputs)
+            with self._recorded_outputs() as recorded:
+                # torch's fused attention has no second derivative
+                with evaluating(self.module), sdpa_kernel(SDPBackend.MATH), mode or nullcontext():
+                    result = torch.func.functional_call(self.module, exchanged, inputs) if exchanged else self.module(*inputs)
+                # which the state may be among
+                return self._finder.find(result, recorded, calls, kept), result
         finally:
             self._kept.restore()
 
@@ -166,7 +173,10 @@ def over_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(over_tensors(function, each) for each in value)
     if isinstance(value, dict):
-        return {key: over_tensors(function, each) for key, each in value.items()}
+        # of a class of its own, perhaps, with attributes
+        changed = copy.copy(value)
+        changed.update({key: over_tensors(function, each) for key, each in value.items()})
+        return changed
     return value
 
 

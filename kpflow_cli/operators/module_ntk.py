@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vjp, vmap
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.linearized_pass import PASS_BYTES, LinearizedPass
+from kpflow_cli.models.linearized_pass import PASS_BYTES
 from kpflow_cli.models.site_mode import ParameterView, SiteCall
 from kpflow_cli.models.site_rows import by_site
 from kpflow_cli.models.tracing import ModuleTrajectory
@@ -36,17 +36,13 @@ class SitePropagator(LinearOperator):
         self.in_shape, self.out_shape = (sum(shape.numel() for shape in self._shapes),), tuple(trajectory.state.shape)
         self.dtype, self.device = trajectory.dtype, trajectory.state.device
 
-    @cached_property
-    def _linearized(self) -> LinearizedPass:
-        return self._trajectory.linearized()
-
     def _apply(self, block: Tensor) -> Tensor:
-        parts = block.split([shape.numel() for shape in self._shapes], dim=1)
-        calls = zip(parts, self._trajectory.calls, strict=True)
-        return self._linearized.push_forward([part.reshape(-1, *call.shape).to(call.dtype) for part, call in calls]).to(self.dtype)
+        calls = zip(self._trajectory.calls, block.split([shape.numel() for shape in self._shapes], dim=1), strict=True)
+        tangents = [part.reshape(-1, *call.shape).to(call.dtype) for call, part in calls]
+        return self._trajectory.linearized.push_forward(tangents).to(self.dtype)
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        parts = self._linearized.pull_back(block.to(self._trajectory.state.dtype))
+        parts = self._trajectory.linearized.pull_back(block.to(self._trajectory.state.dtype))
         return torch.cat([part.flatten(1).to(self.dtype) for part in parts], dim=1)
 
 
@@ -177,7 +173,10 @@ def _site_spectrum(calls: list[SiteCall], parameters: dict[str, Tensor], *, bias
     else:
         return None
     if first.bias is not None and biases:
-        if first.bias.of(parameters).numel() != outputs * len(regressors):
+        bias = first.bias.of(parameters)
+        if bias.numel() != outputs * len(regressors) or (first.weight is not None and bias.ndim != 1):
+            return None
+        if any(call.map.bias_factor != 1 for call in calls):
             return None
         regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
     return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)

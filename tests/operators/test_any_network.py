@@ -16,7 +16,7 @@ from unusual_networks import Network
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.estimators.statistics import effective_rank
-from kpflow_cli.models.tracing import ModuleTrajectory, trace
+from kpflow_cli.models.tracing import ModuleTrajectory, SiteState, trace
 from kpflow_cli.operators import ModuleNTK
 
 TOLERANCE = 1e-12
@@ -38,6 +38,10 @@ def dense_ntk(module: nn.Module, inputs: Tensor, state: Callable[[Any], Tensor] 
     parameters = [parameter for parameter in module.eval().parameters() if parameter.requires_grad]
     derivative = jacobian(state(module(inputs)), parameters).double()
     return derivative @ derivative.T
+
+
+def encoder_layer() -> nn.Module:
+    return nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
 
 
 # name: (network, inputs, options of trace)
@@ -97,6 +101,25 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
     "the same bias twice": (lambda: Network(lambda s, x: x + s.w + s.w, w=(4,)), X, {}),
     "a bias added to itself, counted": (lambda: Network(lambda s, x: x * (s.w + s.w), w=(4,)), X, {"others": "autograd"}),
     "a weight that is its own input, counted": (lambda: Network(lambda s, x: x @ (s.w @ s.w), w=(4, 4)), X, {"others": "autograd"}),
+    "a trained weight used once more, detached": (
+        lambda: Network(lambda s, x: s.b(x) + functional.linear(x, s.a.weight.detach()) + s.a(x), a=nn.Linear(4, 3), b=nn.Linear(4, 3)),
+        X,
+        {},
+    ),
+    "tokens of 32 bits": (lambda: nn.Sequential(nn.Embedding(5, 4), nn.Tanh()), TOKENS.int(), {}),
+    "a mask of minus infinity": (
+        lambda: Network(lambda s, x: s.e(x, nn.Transformer.generate_square_subsequent_mask(3, dtype=x.dtype)), e=encoder_layer()),
+        X,
+        {},
+    ),
+    "padded trials": (
+        lambda: Network(
+            lambda s, x: s.e(x, src_key_padding_mask=torch.tensor([[False, False, True], [False] * 3])),
+            e=nn.TransformerEncoder(encoder_layer(), 1, enable_nested_tensor=True),
+        ),
+        X,
+        {},
+    ),
     "a complex step between": (lambda: Network(lambda s, x: torch.fft.irfft(torch.fft.rfft(s.a(x)), n=4), a=nn.Linear(4, 4)), X, {}),
 }
 
@@ -104,7 +127,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_right(name: str) -> None:
     make, inputs, options = RIGHT[name]
-    module = make()
+    module = make().eval()
     ntk = ModuleNTK(trace(module, inputs, state=first, **options))
     assert relative_error(ntk.dense(), dense_ntk(module, inputs)) < TOLERANCE
     propagator = ntk.propagator
@@ -204,6 +227,8 @@ VIEWS: dict[str, Callable[[], nn.Module]] = {
     "one number for all": lambda: Network(lambda s, x: x + s.b, b=()),
     "a number a time": lambda: Network(lambda s, x: x + s.b, b=(3, 1)),
     "expanded number": lambda: Network(lambda s, x: x + s.b.expand(4), b=(1,)),
+    "a multiple of a bias": lambda: Network(lambda s, x: torch.cat([x.add(s.b, alpha=-3), s.a(x)], -1), b=(4,), a=nn.Linear(4, 3)),
+    "a bias for each row": lambda: Network(lambda s, x: functional.linear(x[0], s.w, s.b), w=(3, 4), b=(3, 1)),
     "parts of one weight": lambda: Network(
         lambda s, x: torch.cat([functional.linear(x, s.w[:4]), functional.linear(x**2, s.w[4:])], -1), w=(7, 4)
     ),
@@ -234,11 +259,20 @@ def both_ways(module: nn.Module, x: Tensor) -> list[Tensor]:
     return [x, x, earlier(forwards, 0), later(backwards, 0)]
 
 
+def two_layers(module: nn.Module, x: Tensor) -> list[Tensor]:
+    lower = nn.RNN(4, 3, bidirectional=True, batch_first=True, bias=False)
+    lower.load_state_dict({name: value for name, value in module.state_dict().items() if "_l0" in name})
+    below, above = lower(x)[0], module(x)[0]
+    sides = [[earlier(states[..., :3]), later(states[..., 3:])] for states in (below, above)]
+    return [x, x, *sides[0], below, below, *sides[1]]
+
+
 # name: (network, its site variables in the order of the state's rows)
 ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], list[Tensor]]]] = {
     "time first": (lambda: nn.GRU(4, 5), lambda m, x: [x, earlier(m(x)[0], 0)]),
     "trials first": (lambda: nn.GRU(4, 5, batch_first=True), lambda m, x: [x, earlier(m(x)[0])]),
     "time first, both directions": (lambda: nn.RNN(4, 3, bidirectional=True), both_ways),
+    "two layers, both directions": (lambda: nn.RNN(4, 3, num_layers=2, bidirectional=True, batch_first=True, bias=False), two_layers),
     "a loop backwards": (u.BackwardLoop, lambda m, x: [x, later(m(x))]),
     "a loop backwards, left so": (lambda: u.BackwardLoop(restored=False), lambda m, x: [x.flip(1), earlier(m(x))]),
     "a loop over the first axis": (u.TimeFirstCell, lambda m, x: [x, earlier(m(x), 0)]),
@@ -285,6 +319,95 @@ def test_no_core_where_rows_are_not_known(make: Callable[[], nn.Module]) -> None
     assert relative_error(ntk.dense(), dense_ntk(module, inputs)) < TOLERANCE
     with pytest.raises(UserError, match="which of its rows belongs to which of the state's is not known"):
         _ = ntk.core
+
+
+def flipped_by_joining(x: Tensor) -> Tensor:
+    for time in range(1, x.shape[1]):
+        x = torch.cat([x[:, time : time + 1], x[:, :time], x[:, time + 1 :]], 1)
+    return x
+
+
+def flipped_by_copying(x: Tensor) -> Tensor:
+    flipped = torch.empty_like(x)
+    for time in range(x.shape[1]):
+        flipped.select(1, x.shape[1] - 1 - time).copy_(x[:, time])
+    return flipped
+
+
+def flipped_by_a_matrix(x: Tensor) -> Tensor:
+    return torch.eye(x.shape[1]).flip(0) @ x
+
+
+def mixed_between(flipped: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A layer and attention between two flips, so that every time reaches every time."""
+
+    def forward(self: Network, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.a(flipped(x)))
+        return flipped(torch.softmax(hidden @ hidden.mT, -1) @ hidden)
+
+    return Network(forward, a=nn.Linear(4, 4))
+
+
+UNKNOWN_ROWS: dict[str, Callable[[], nn.Module]] = {
+    "flipped by joining": lambda: mixed_between(flipped_by_joining),
+    "flipped by copying": lambda: mixed_between(flipped_by_copying),
+    "flipped by a matrix": lambda: mixed_between(flipped_by_a_matrix),
+    "rows of trials and times in one axis of the state": lambda: Network(
+        lambda s, x: s.b(torch.tanh(s.a(x)).flatten(0, 1)), a=nn.Linear(4, 4), b=nn.Linear(4, 4)
+    ),
+    "the first time apart": lambda: Network(
+        lambda s, x: s.b(torch.tanh(torch.cat([s.a(x[:, :1]), s.a(x[:, 1:])], 1))), a=nn.Linear(4, 4), b=nn.Linear(4, 4)
+    ),
+    "parts of a batch": lambda: Network(
+        lambda s, x: s.b(torch.tanh(torch.cat([s.a(part) for part in x.chunk(2)]))), a=nn.Linear(4, 4), b=nn.Linear(4, 4)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN_ROWS)
+def test_no_site_is_left_out_of_the_core_or_turned_round_without_a_word(name: str) -> None:
+    module = UNKNOWN_ROWS[name]()
+    ntk = ModuleNTK(trace(module, SQUARE, state=first))
+    assert relative_error(ntk.dense(), dense_ntk(module, SQUARE)) < TOLERANCE
+    with pytest.raises(UserError, match="site a: which of its rows belongs to which of the state's is not known"):
+        _ = ntk.core
+
+
+@pytest.mark.parametrize("result", [lambda x: x.flip(1), lambda x: x.transpose(0, 1)], ids=["flipped", "time first"])
+def test_site_states_have_the_rows_of_the_input_or_none(result: Callable[[Tensor], Tensor]) -> None:
+    module = Network(lambda s, x: result(s.a(x)), a=nn.Linear(4, 3))
+    with pytest.raises(UserError, match="does not have the trials and times of the first input"):
+        trace(module, SQUARE, state=SiteState.OUTPUTS)
+
+
+def test_what_changes_after_a_trace_does_not_change_it_in_silence() -> None:
+    module, inputs = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), X.clone()
+    exact = dense_ntk(module, inputs)
+    ntk = ModuleNTK(trace(module, inputs, state=first))
+    inputs.mul_(2)
+    assert relative_error(ntk.dense(), exact) < TOLERANCE
+    with torch.no_grad():
+        module[2].weight.mul_(1.5)
+    with pytest.raises(UserError, match="has changed since it was traced: trace it again"):
+        ntk.dense()
+
+
+def test_a_state_that_the_module_keeps() -> None:
+    def keeps(self: Network, inputs: Tensor) -> Tensor:
+        self.hidden = torch.tanh(self.a(inputs))
+        return self.hidden.sum()
+
+    module = Network(keeps, a=nn.Linear(4, 3))
+    exact = dense_ntk(module, X, lambda _: module.hidden)
+    assert relative_error(ModuleNTK(trace(module, X, state=lambda _: module.hidden)).dense(), exact) < TOLERANCE
+
+
+def test_chaos_in_single_precision_is_no_reason_to_refuse() -> None:
+    """Gain 3 over 100 steps: fused and unrolled, states part altogether."""
+    module = nn.RNN(4, 32, batch_first=True).float()
+    with torch.no_grad():
+        module.weight_hh_l0.copy_(torch.randn(32, 32) * 3 / 32**0.5)
+    assert trace(module, torch.randn(3, 100, 4).float(), state=first).state.shape == (3, 100, 32)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

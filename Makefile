@@ -40,7 +40,7 @@ type: $(VENV)/.installed-dev ## check types
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench
 
-coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, by quantity and probes: coverage.csv (about 15 minutes)
+coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, by quantity and probes: coverage.csv (about 5 minutes)
 	$(BIN)/python -m kpflow_cli.benchmarks.coverage
 
 figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims

@@ -24,7 +24,7 @@ from kpflow_cli.operators import STATE_AXES, mean_over
 _REDUCED_AXES = {"temporal": ("unit",), "spatial": ("trial", "time")}
 _KEPT_AXES = {name: tuple(index for index, axis in enumerate(STATE_AXES) if axis not in axes) for name, axes in _REDUCED_AXES.items()}
 # probes from which on 95 % intervals hold the exact value in about as many cases (make coverage): of partial traces errors rest on pairs
-_LEAST_OF_MEANS, _LEAST_OF_TRACES = 8, 16
+_LEAST_OF_MEANS, _LEAST_OF_TRACES = 16, 24
 _FACTORS = {"k": factors.parameter_operator, "p": factors.propagator, "v": factors.core}
 
 

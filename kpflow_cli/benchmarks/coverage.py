@@ -139,7 +139,7 @@ def covered(seeds: range, job: tuple[str, int]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Print the table and write it to coverage.csv in the current folder; two processes, about 15 minutes."""
+    """Print the table and write it to coverage.csv in the current folder; two processes, about 5 minutes."""
     jobs = [(name, probes) for probes in PROBES for name in ("gru", "attention")]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         rows = [row for part in pool.map(partial(covered, range(SEEDS)), jobs) for row in part]

@@ -21,7 +21,7 @@ contiguous clone detach to type double float type_as chunk split unbind select n
 zeros ones full empty arange eye zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_tensor triu tril
 one_hot shape ndim dtype device is_cuda requires_grad size dim numel stride is_nested is_sparse is_floating_point is_complex layout
 is_contiguous storage_offset grad_fn is_leaf grad data real imag is_quantized is_mkldnn is_cpu __len__ __bool__ __hash__ __get__
-__format__ __repr__ dropout_ _is_view is_inference broadcast_tensors pad
+__format__ __repr__ dropout_ _is_view is_inference broadcast_tensors
 """
 _KEEPS_ROWS = frozenset(_NAMES.split())
 _JOINING = frozenset({"stack", "cat", "concat", "concatenate", "hstack", "vstack"})

@@ -50,19 +50,17 @@ class SiteLayout:
     def arranged(self, values: Sequence[Tensor], rows: torch.Size) -> Tensor | None:
         """Values of all calls, of each by row within the call, as ``(*rows, d)``: those of several uses side by side. None where their
         sizes are others."""
-        if any(axis >= len(rows) for axis in (*(axis for made_of in self.axes for axis in made_of), self.stepwise or 0)) and rows:
+        covered = [axis for made_of in self.axes for axis in made_of]
+        present = sorted([*covered, *([] if self.stepwise is None else [self.stepwise])])
+        if any(axis >= len(rows) for axis in present) or math.prod(rows) != math.prod(rows[axis] for axis in present):
             return None
         steps = 1 if self.stepwise is None else rows[self.stepwise]
         sizes = tuple(math.prod(rows[axis] for axis in made_of) for made_of in self.axes)
         if any(value.shape[:-1] != sizes for value in values) or (self.stepwise is not None and len(values) != steps):
             return None
-        covered = [axis for made_of in self.axes for axis in made_of]
         parts = [value.reshape(*(rows[axis] for axis in covered), value.shape[-1]) for value in values]
         parts = [part.permute(*sorted(range(len(covered)), key=covered.__getitem__), len(covered)) for part in parts]
         whole = torch.cat(parts, dim=-1) if self.stepwise is None else torch.stack(parts, dim=sum(a < self.stepwise for a in covered))
-        present = sorted([*covered, *([] if self.stepwise is None else [self.stepwise])])
-        if math.prod(rows) != math.prod(rows[axis] for axis in present):
-            return None
         turned = [place for place, axis in enumerate(present) if axis in self.backwards]
         return (whole.flip(turned) if turned else whole).reshape(*rows, whole.shape[-1])
 

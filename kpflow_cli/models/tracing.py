@@ -181,7 +181,7 @@ def _traced(
 def _refuse_impossible_state(state: Tensor) -> None:
     if state.numel() and state.dtype not in (torch.float32, torch.float64):
         raise UserError(f"the state is of {str(state.dtype).removeprefix('torch.')}: NTK_S is measured in float32 and float64")
-    if isinstance(state, Tensor) and state.shape.numel() == 0 and state.ndim:
+    if state.numel() == 0:
         raise UserError("the state is empty: no trials, times or units, or no weight site")
     if not state.isfinite().all():
         raise UserError("the state holds numbers that are not finite")

@@ -1,1 +1,3 @@
-"""Plots and figures: CSV tables in, drawings out; nothing that belongs in a run is computed here."""
+"""Plots and figures: CSV tables in, drawings out; nothing that belongs in a run is
+computed here.
+"""

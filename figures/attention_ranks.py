@@ -1,4 +1,6 @@
-"""What figures 6, 9 and 10 share: ranks of NTK_S of self-attention models at initialization, beside the dimension of their inputs."""
+"""What figures 6, 9 and 10 share: ranks of NTK_S of self-attention models at initialization, beside
+the dimension of their inputs.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +12,88 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from kpflow_cli.claims import Claim, at_most
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import StyledFigure, line_look
+from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .drawn import UNKNOWN, Tables, estimated, first_step, measured, pick
 from .seeds import mean_of_seeds, over_seeds
-from .style import StyledFigure, line_look
 
 TRIALS, DIMENSION = "task.evaluation_trials", "task.input_dim"
 REDUCTIONS = {"mean": "mean over units", "trace": "partial trace over units"}
-RANKS = {f"{name}_{reduction}": ("ntk", f"{name}_{reduction}") for name in ("temporal", "spatial") for reduction in REDUCTIONS}
+RANKS = {
+    f"{name}_{reduction}": ("ntk", f"{name}_{reduction}")
+    for name in ("temporal", "spatial")
+    for reduction in REDUCTIONS
+}
 # of the site variables: of what is projected, which is the inputs, and of all sites together
 OF_V = {"input": ("v_projection", "full"), "v": ("v", "full")}
 
 
 def rank_rows(
-    tables: Tables, panels: dict[str, tuple[str, str]], series: str, x: str, y: str | None = None, **runs: object
+    tables: Tables,
+    panels: dict[str, tuple[str, str]],
+    series: str,
+    x: str,
+    y: str | None = None,
+    **runs: object,
 ) -> pd.DataFrame:
-    """Effective ranks of the chosen runs, a panel for each (operator, reduction), over the keys ``x`` and ``y``; a line a seed."""
+    """Effective ranks of the chosen runs, a panel for each (operator, reduction), over the keys
+    ``x`` and ``y``; a line a seed.
+    """
     ranks = first_step(pick(tables["measurements"], quantity="effective_rank", **runs))
     parts = []
     for panel, (operator, reduction) in panels.items():
-        rows = pick(ranks, operator=operator, reduction=reduction).sort_values(["seed", *([y] if y else []), x])
+        rows = pick(ranks, operator=operator, reduction=reduction).sort_values(
+            ["seed", *([y] if y else []), x]
+        )
         where = {"x": rows[x], "y": rows[y] if y else math.nan}
         parts.append(measured(panel, series, rows, line=rows["seed"], **where))
     return pd.concat(parts, ignore_index=True)
 
 
 def mean_of_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
-    """``value``, ``stderr`` and ``probes`` by ``x``, ascending: of one seed its own; of several the mean, with the error that their spread
-    gives and their number."""
+    """``value``, ``stderr`` and ``probes`` by ``x``, ascending: of one seed its own; of several the
+    mean, with the error that their spread gives and their number.
+    """
     rows = pick(data, panel=panel, series=series).sort_values("x")
     if rows["x"].is_unique:
         return rows[["x", "value", "stderr", "probes"]].reset_index(drop=True)
     means = [(x, mean_of_seeds(each["value"].tolist())) for x, each in rows.groupby("x")]
-    columns = [{"x": x, "value": mean.value, "stderr": mean.standard_error, "probes": mean.num_probes} for x, mean in means]
+    columns = [
+        {"x": x, "value": mean.value, "stderr": mean.standard_error, "probes": mean.num_probes}
+        for x, mean in means
+    ]
     return pd.DataFrame(columns)
 
 
 def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str]) -> None:
-    """Temporal ranks of several series with error bars, dashed the effective dimension of what comes in, grey the rank that is n_in."""
+    """Temporal ranks of several series with error bars, dashed the effective dimension of what
+    comes in, grey the rank that is n_in.
+    """
     places = []
     for order, (series, label) in enumerate(labels.items()):
         look = line_look(order)
         rows = mean_of_lines(data, name, series)
-        panel.errorbar(rows["x"], rows["value"], rows["stderr"], label=label, markersize=2.5, linewidth=1.0, elinewidth=0.7, **look)
+        panel.errorbar(
+            rows["x"],
+            rows["value"],
+            rows["stderr"],
+            label=label,
+            markersize=2.5,
+            linewidth=1.0,
+            elinewidth=0.7,
+            **look,
+        )
         inputs = mean_of_lines(data, "input", series)
-        panel.plot(inputs["x"], inputs["value"], color=look["color"], linestyle=(0, (2, 2)), linewidth=0.9, alpha=0.75)
+        panel.plot(
+            inputs["x"],
+            inputs["value"],
+            color=look["color"],
+            linestyle=(0, (2, 2)),
+            linewidth=0.9,
+            alpha=0.75,
+        )
         places += [rows["x"].min(), rows["x"].max()]
     ends = [min(places), max(places)]
     panel.plot(ends, ends, color="0.6", linewidth=0.6, zorder=0)
@@ -68,17 +105,29 @@ def rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
     handles, labels = panel.get_legend_handles_labels()
     handles.append(Line2D([], [], color="0.3", linestyle=(0, (2, 2)), linewidth=0.9))
     handles.append(Line2D([], [], color="0.6", linewidth=0.6))
-    figure.legend(handles, [*labels, "effective dimension of inputs", "rank = dimension"], loc="outside lower center", ncols=ncols)
+    figure.legend(
+        handles,
+        [*labels, "effective dimension of inputs", "rank = dimension"],
+        loc="outside lower center",
+        ncols=ncols,
+    )
 
 
 def follows(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -> Claim:
     """Temporal rank and the input's effective dimension are within a factor of 2 of each other."""
     factor = largest_of(data, series, lambda one, each: above_one(over_inputs(one, panel, each)))
     claim = f"{words}: largest factor between temporal rank and the input's effective dimension"
-    return at_most(claim, factor, 2.0, reason="follows: within a factor of two, while the dimension grows by hundreds")
+    return at_most(
+        claim,
+        factor,
+        2.0,
+        reason="follows: within a factor of two, while the dimension grows by hundreds",
+    )
 
 
-def largest_of(data: pd.DataFrame, series: Sequence[str], found: Callable[[pd.DataFrame, str], pd.DataFrame]) -> Estimate:
+def largest_of(
+    data: pd.DataFrame, series: Sequence[str], found: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> Estimate:
     """The mean over seeds of the largest of what is found in one seed's ranks for each series."""
     ranks = data[data["panel"].isin([*RANKS, *OF_V])]
     return over_seeds(ranks, lambda one: largest(found(one, each) for each in series))
@@ -90,11 +139,18 @@ def over_inputs(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
 
 
 def ratios(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """Of values at the same places one over the other, with its error, which rests on the fewer probes."""
+    """Of values at the same places one over the other, with its error, which rests on the fewer
+    probes.
+    """
     ratio = rows["value"] / others["value"]
     error = ratio * np.hypot(rows["stderr"] / rows["value"], others["stderr"] / others["value"])
     # an exact value has no probes, and takes none away
-    probes = pd.concat([rows["probes"], others["probes"]], axis=1).replace(0, math.nan).min(axis=1).fillna(0)
+    probes = (
+        pd.concat([rows["probes"], others["probes"]], axis=1)
+        .replace(0, math.nan)
+        .min(axis=1)
+        .fillna(0)
+    )
     return pd.DataFrame({"x": rows["x"], "value": ratio, "stderr": error, "probes": probes})
 
 

@@ -26,20 +26,34 @@ def drawn(
     stderr: Any = 0.0,
     probes: Any = 0,
 ) -> pd.DataFrame:
-    """Rows of one series of a panel: ``value`` at ``x`` (of heat maps and trajectories at ``x`` and ``y``), with its standard error and the
-    probes that this rests on, none for an exact value.
+    """Rows of one series of a panel: ``value`` at ``x`` (of heat maps and trajectories at ``x`` and
+    ``y``), with its standard error and the probes that this rests on, none for an exact value.
 
     ``line`` tells apart what is drawn as separate lines of the series, such as trials or seeds.
     """
     values = value if isinstance(value, Sequence | pd.Series) else [value]
-    columns = {"panel": panel, "series": series, "line": line, "x": x, "y": y, "value": list(values), "stderr": stderr, "probes": probes}
-    rows = {name: list(column) if isinstance(column, pd.Series) else column for name, column in columns.items()}
+    columns = {
+        "panel": panel,
+        "series": series,
+        "line": line,
+        "x": x,
+        "y": y,
+        "value": list(values),
+        "stderr": stderr,
+        "probes": probes,
+    }
+    rows = {
+        name: list(column) if isinstance(column, pd.Series) else column
+        for name, column in columns.items()
+    }
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def measured(panel: str, series: str, rows: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """``drawn`` of rows of measurements.csv, with their errors."""
-    return drawn(panel, series, **{name: rows[name] for name in ("value", "stderr", "probes")}, **where)
+    return drawn(
+        panel, series, **{name: rows[name] for name in ("value", "stderr", "probes")}, **where
+    )
 
 
 def stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

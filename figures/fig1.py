@@ -1,4 +1,6 @@
-"""Figure 1: the error goes back through P^*, K and P, and one gradient step moves the state along -NTK_S e."""
+"""Figure 1: the error goes back through P^*, K and P, and one gradient step moves the state along
+-NTK_S e.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_most, within
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import (
+    COLOURS,
+    FULL_WIDTH,
+    LINE_STYLES,
+    StyledFigure,
+    heat_map,
+    letter,
+    mosaic,
+    styled,
+)
+from kpflow_cli.reproduction.claims import Claim, at_most, within
 
 from .drawn import Tables, drawn, first_step, last_step, number, pick, stacked
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, heat_map, letter, mosaic, styled
 
 _FIELDS = {
     "error": r"error $e$",
@@ -25,21 +36,38 @@ _OPERATORS = ("$P^*$", "$D^*$", "$D$", "$P$")
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """The fields of the trained network on one trial, its recurrent weights' gradient, and the steps of all rates."""
+    """The fields of the trained network on one trial, its recurrent weights' gradient, and the
+    steps of all rates.
+    """
     parts = []
     fields = last_step(tables["fields"])
     for name in ("error", "adjoint", "driven", "change"):
         rows = pick(fields, field=name)
         parts.append(drawn("field", name, x=rows["time"], y=rows["unit"], value=rows["value"]))
     gradients = last_step(tables["gradients"])
-    recurrent = pick(gradients, parameter=next(name for name in gradients["parameter"].unique() if "hh" in name or "recurrent" in name))
-    parts.append(drawn("field", "gradient", x=recurrent["column"], y=recurrent["row"], value=recurrent["value"]))
+    recurrent = pick(
+        gradients,
+        parameter=next(
+            name for name in gradients["parameter"].unique() if "hh" in name or "recurrent" in name
+        ),
+    )
+    parts.append(
+        drawn(
+            "field", "gradient", x=recurrent["column"], y=recurrent["row"], value=recurrent["value"]
+        )
+    )
     steps = last_step(tables["gradient_steps"])
-    norms = [drawn("steps", name, x=steps["rate"], value=steps[name]) for name in ("change", "difference")]
+    norms = [
+        drawn("steps", name, x=steps["rate"], value=steps[name])
+        for name in ("change", "difference")
+    ]
     for moment, each in (("first", first_step(tables["gradient_steps"])), ("last", steps)):
         norms.append(drawn("moments", moment, value=float(each["step"].iloc[0])))
         ratios = {name: each[name] / each["change"] for name in ("difference", "noisy_difference")}
-        norms += [drawn(f"ratio_{moment}", name, x=each["rate"], value=ratio) for name, ratio in ratios.items()]
+        norms += [
+            drawn(f"ratio_{moment}", name, x=each["rate"], value=ratio)
+            for name, ratio in ratios.items()
+        ]
     return stacked([*parts, *norms])
 
 
@@ -47,10 +75,18 @@ def data(tables: Tables) -> pd.DataFrame:
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row of fields joined by the operators between them; below, the steps."""
     figure, panels = mosaic(
-        [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2], (FULL_WIDTH, 4.2), (1, 1.2)
+        [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2],
+        (FULL_WIDTH, 4.2),
+        (1, 1.2),
     )
     for name, title in _FIELDS.items():
-        heat_map(panels[name], pick(data, panel="field", series=name), title=title, signed=True, bar=False)
+        heat_map(
+            panels[name],
+            pick(data, panel="field", series=name),
+            title=title,
+            signed=True,
+            bar=False,
+        )
         panels[name].set_xlabel("columns of $W$" if name == "gradient" else "time step")
     panels["error"].set_ylabel("unit")
     letter(panels["error"], "a")
@@ -58,10 +94,26 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         panels[name].set_yticks([])
         _arrow(panels[name], operator)
     steps = pick(data, panel="steps")
-    change, difference = (pick(steps, series=name).sort_values("x") for name in ("change", "difference"))
+    change, difference = (
+        pick(steps, series=name).sort_values("x") for name in ("change", "difference")
+    )
     panel = panels["steps"]
-    panel.plot(change["x"], change["value"], color=COLOURS[0], linestyle=LINE_STYLES[0], marker="o", markersize=2.5)
-    panel.plot(difference["x"], difference["value"], color=COLOURS[1], linestyle=LINE_STYLES[1], marker="s", markersize=2.5)
+    panel.plot(
+        change["x"],
+        change["value"],
+        color=COLOURS[0],
+        linestyle=LINE_STYLES[0],
+        marker="o",
+        markersize=2.5,
+    )
+    panel.plot(
+        difference["x"],
+        difference["value"],
+        color=COLOURS[1],
+        linestyle=LINE_STYLES[1],
+        marker="s",
+        markersize=2.5,
+    )
     panel.annotate(
         r"true change $\|\Delta h\|$",
         (change["x"].iloc[8], change["value"].iloc[8]),
@@ -73,9 +125,16 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     slope = _slope(data).value
     label = rf"$\|\Delta h + \eta\,\mathrm{{NTK}}_S\, e\|$, slope {slope:.3f}"
     panel.annotate(
-        label, (difference["x"].iloc[8], difference["value"].iloc[8]), (6, -6), textcoords="offset points", va="top", color=COLOURS[1]
+        label,
+        (difference["x"].iloc[8], difference["value"].iloc[8]),
+        (6, -6),
+        textcoords="offset points",
+        va="top",
+        color=COLOURS[1],
     )
-    panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="norm over all states")
+    panel.set(
+        xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="norm over all states"
+    )
     letter(panel, "b")
     _draw_ratios(panels["ratio"], data)
     letter(panels["ratio"], "c")
@@ -83,13 +142,25 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 
 def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
-    """Before and after training, of a step on the trials that NTK_S is measured on and of the one that SGD takes."""
+    """Before and after training, of a step on the trials that NTK_S is measured on and of the one
+    that SGD takes.
+    """
     for order, (moment, step) in enumerate(_moments(data).items()):
-        for name, label, style in (("difference", "no noise", "-"), ("noisy_difference", "SGD's batch", "--")):
+        for name, label, style in (
+            ("difference", "no noise", "-"),
+            ("noisy_difference", "SGD's batch", "--"),
+        ):
             rows = pick(data, panel=f"ratio_{moment}", series=name).sort_values("x")
-            look: dict[str, Any] = {"color": COLOURS[2 + order], "linestyle": style, "marker": "os"[order], "markersize": 2.0}
+            look: dict[str, Any] = {
+                "color": COLOURS[2 + order],
+                "linestyle": style,
+                "marker": "os"[order],
+                "markersize": 2.0,
+            }
             panel.plot(rows["x"], rows["value"], label=f"step {step:.0f}, {label}", **look)
-    panel.set(xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference")
+    panel.set(
+        xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference"
+    )
     # room for the legend above the curves
     low, high = panel.get_ylim()
     panel.set_ylim(low, high * (high / low) ** 0.75)
@@ -102,16 +173,22 @@ def _moments(data: pd.DataFrame) -> dict[str, float]:
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """The difference is of second order; how far SGD's own step, on a noisy batch, is that of the noise-free trials."""
+    """The difference is of second order; how far SGD's own step, on a noisy batch, is that of the
+    noise-free trials.
+    """
     rates = pick(data, panel="steps", series="change")["x"]
-    difference, change = (number(data, panel="steps", series=name, x=rates.min()) for name in ("difference", "change"))
+    difference, change = (
+        number(data, panel="steps", series=name, x=rates.min()) for name in ("difference", "change")
+    )
     found = [
         within(
             "log-log slope of |dh + eta NTK_S e| against eta",
             _slope(data),
             2,
             0.1,
-            reason="what remains of a gradient step beside its linear part is of second order in eta",
+            reason=(
+                "what remains of a gradient step beside its linear part is of second order in eta"
+            ),
             identity=True,
         ),
         at_most(
@@ -123,14 +200,26 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         ),
     ]
     for moment, step in _moments(data).items():
-        words = f"SGD's own noisy step at step {step:.0f}, eta = {rates.max():g}: |dh + eta NTK_S e| over |dh| of the noise-free step"
+        words = (
+            f"SGD's own noisy step at step {step:.0f}, eta = {rates.max():g}: |dh + eta NTK_S e| "
+            "over |dh| of the noise-free step"
+        )
         ratio = number(data, panel=f"ratio_{moment}", series="noisy_difference", x=rates.max())
-        found.append(at_most(words, ratio, 0.5, reason="the noise-free NTK_S tells most of what SGD does to the state"))
+        found.append(
+            at_most(
+                words,
+                ratio,
+                0.5,
+                reason="the noise-free NTK_S tells most of what SGD does to the state",
+            )
+        )
     return found
 
 
 def _slope(data: pd.DataFrame) -> Estimate:
-    """Slope of log difference against log rate, with its standard error: n - 2 degrees of freedom, those of n - 1 groups."""
+    """Slope of log difference against log rate, with its standard error: n - 2 degrees of freedom,
+    those of n - 1 groups.
+    """
     rows = pick(data, panel="steps", series="difference")
     x, y = np.log(rows["x"].to_numpy(float)), np.log(rows["value"].to_numpy(float))
     x, centred = x - x.mean(), y - y.mean()
@@ -148,4 +237,6 @@ def _arrow(panel: Axes, operator: str) -> None:
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 0.9, "mutation_scale": 9},
     )
-    panel.annotate(operator, (-0.3, 0.55), xycoords="axes fraction", ha="center", va="bottom", fontsize=9)
+    panel.annotate(
+        operator, (-0.3, 0.55), xycoords="axes fraction", ha="center", va="bottom", fontsize=9
+    )

@@ -1,4 +1,6 @@
-"""Figure 10: the number of heads changes the temporal rank of a self-attention model's NTK_S little, its input dimension much."""
+"""Figure 10: the number of heads changes the temporal rank of a self-attention model's NTK_S
+little, its input dimension much.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ from itertools import combinations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_most
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
+from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .attention_ranks import (
     DIMENSION,
@@ -27,17 +30,24 @@ from .attention_ranks import (
 )
 from .drawn import Tables, stacked
 from .seeds import over_seeds
-from .style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
 
 _HEADS = "model.heads"
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """Effective ranks at initialization over input dimension, a series for each number of trials and of heads."""
+    """Effective ranks at initialization over input dimension, a series for each number of trials
+    and of heads.
+    """
     runs = tables["measurements"][[TRIALS, _HEADS]].drop_duplicates().sort_values([TRIALS, _HEADS])
     return stacked(
         [
-            rank_rows(tables, {**RANKS, **OF_V}, _series(trials, heads), DIMENSION, **{TRIALS: trials, _HEADS: heads})
+            rank_rows(
+                tables,
+                {**RANKS, **OF_V},
+                _series(trials, heads),
+                DIMENSION,
+                **{TRIALS: trials, _HEADS: heads},
+            )
             for trials, heads in runs.itertuples(index=False)
         ]
     )
@@ -57,7 +67,9 @@ def _runs(data: pd.DataFrame) -> dict[int, list[str]]:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row a reduction, below them ranks over those with the fewest heads; a column a number of trials, a line a number of heads."""
+    """A row a reduction, below them ranks over those with the fewest heads; a column a number of
+    trials, a line a number of heads.
+    """
     runs = _runs(data)
     layout = [[f"{row}_{trials}" for trials in runs] for row in (*REDUCTIONS, "ratio")]
     figure, panels = mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
@@ -69,7 +81,9 @@ def draw(data: pd.DataFrame) -> StyledFigure:
             _draw_ratios(panel, data, series)
             panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
         else:
-            draw_ranks(panel, data, f"temporal_{row}", {each: each.partition(", ")[2] for each in series})
+            draw_ranks(
+                panel, data, f"temporal_{row}", {each: each.partition(", ")[2] for each in series}
+            )
         if row == next(iter(REDUCTIONS)):
             panel.set_title(rf"$n_x$ = {trials} trials")
     for reduction, words in REDUCTIONS.items():
@@ -84,24 +98,53 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
     first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
     for order, rows in enumerate(others, start=1):
         ratio = ratios(rows, first)
-        panel.errorbar(ratio["x"], ratio["value"], ratio["stderr"], markersize=2.5, linewidth=0.9, elinewidth=0.7, **line_look(order))
+        panel.errorbar(
+            ratio["x"],
+            ratio["value"],
+            ratio["stderr"],
+            markersize=2.5,
+            linewidth=0.9,
+            elinewidth=0.7,
+            **line_look(order),
+        )
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
     panel.set(xscale="log", ylim=(min(low, 0.8), max(high, 1.2)))
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """Heads change little; the input's dimension is what temporal rank follows with any number of them."""
+    """Heads change little; the input's dimension is what temporal rank follows with any number of
+    them.
+    """
     found = []
     for reduction in REDUCTIONS:
         factor = _between_heads(data, f"temporal_{reduction}")
-        claim = f"{reduction} reduction: largest factor between temporal ranks of models with different numbers of heads"
-        found.append(at_most(claim, factor, 1.25, reason="modest: a quarter, where heads grow eightfold"))
-        found.append(follows(data, f"temporal_{reduction}", list(data["series"].unique()), f"{reduction} reduction"))
+        claim = (
+            f"{reduction} reduction: largest factor between temporal ranks of models with "
+            "different numbers of heads"
+        )
+        found.append(
+            at_most(claim, factor, 1.25, reason="modest: a quarter, where heads grow eightfold")
+        )
+        found.append(
+            follows(
+                data,
+                f"temporal_{reduction}",
+                list(data["series"].unique()),
+                f"{reduction} reduction",
+            )
+        )
     return found
 
 
 def _between_heads(data: pd.DataFrame, panel: str) -> Estimate:
-    """The largest factor between any two numbers of heads at any input dimension and number of trials; NaN of a single number of heads."""
+    """The largest factor between any two numbers of heads at any input dimension and number of
+    trials; NaN of a single number of heads.
+    """
     pairs = [pair for runs in _runs(data).values() for pair in combinations(runs, 2)]
-    return over_seeds(data, lambda one: largest(above_one(ratios(*(mean_of_lines(one, panel, each) for each in pair))) for pair in pairs))
+    return over_seeds(
+        data,
+        lambda one: largest(
+            above_one(ratios(*(mean_of_lines(one, panel, each) for each in pair))) for pair in pairs
+        ),
+    )

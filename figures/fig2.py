@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim, at_most
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
-from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
 
 _NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
 _MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
@@ -22,10 +22,20 @@ def data(tables: Tables) -> pd.DataFrame:
     for run in _NETWORKS:
         for name in _MATRICES:
             rows = pick(matrices, run=run, matrix=name)
-            parts.append(drawn(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"]))
-        for quantity, value in zip(*(pick(summary, run=run)[column] for column in ("quantity", "value")), strict=True):
+            parts.append(
+                drawn(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"])
+            )
+        for quantity, value in zip(
+            *(pick(summary, run=run)[column] for column in ("quantity", "value")), strict=True
+        ):
             parts.append(drawn("summary", f"{run}_{quantity}", value=value))
-        whole = pick(last_step(tables["measurements"]), run=run, operator="ntk", quantity="effective_rank", reduction="full")
+        whole = pick(
+            last_step(tables["measurements"]),
+            run=run,
+            operator="ntk",
+            quantity="effective_rank",
+            reduction="full",
+        )
         parts.append(measured("summary", f"{run}_effective_rank_ntk", whole))
     return stacked(parts)
 
@@ -33,9 +43,14 @@ def data(tables: Tables) -> pd.DataFrame:
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a network: V, V V^T, K, with their ranks."""
-    figure, panels = mosaic([[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1))
+    figure, panels = mosaic(
+        [[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1)
+    )
     for index, (run, network) in enumerate(_NETWORKS.items()):
-        found = {name: number(data, panel="summary", series=f"{run}_{name}") for name in ("rank_v", "rank_k", "effective_rank_v", "states")}
+        found = {
+            name: number(data, panel="summary", series=f"{run}_{name}")
+            for name in ("rank_v", "rank_k", "effective_rank_v", "states")
+        }
         titles = {
             "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",
             "gram": r"$V V^\top$",
@@ -44,7 +59,13 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         for column, (name, title) in enumerate(titles.items()):
             panel = panels[f"{run}_{name}"]
             heat_map(panel, pick(data, panel=f"{run}_{name}"), title=title, signed=True)
-            panel.set_xlabel({"v": "site variables ($h$, then $x$)", "gram": "trial and time", "k": "unit; trial and time"}[name])
+            panel.set_xlabel(
+                {
+                    "v": "site variables ($h$, then $x$)",
+                    "gram": "trial and time",
+                    "k": "unit; trial and time",
+                }[name]
+            )
             panel.set_ylabel("trial and time" if name != "k" else "unit; trial and time")
             letter(panel, "abcdef"[3 * index + column])
         panels[f"{run}_v"].set_ylabel(f"{network}\ntrial and time")
@@ -57,7 +78,14 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     for run, network in _NETWORKS.items():
         value = {
             name: number(data, panel="summary", series=f"{run}_{name}")
-            for name in ("relative_error", "rank_k", "rank_bound", "effective_rank_v", "trial_times", "states")
+            for name in (
+                "relative_error",
+                "rank_k",
+                "rank_bound",
+                "effective_rank_v",
+                "trial_times",
+                "states",
+            )
         }
         rank = estimated(pick(data, panel="summary", series=f"{run}_effective_rank_ntk"))
         # N = B T n
@@ -82,7 +110,9 @@ def claims(data: pd.DataFrame) -> list[Claim]:
                 f"{network}: effective rank of NTK_S over that of its core, n times V's",
                 replace(rank, value=rank.value / core, standard_error=rank.standard_error / core),
                 1,
-                reason="the bottleneck of V is NTK_S's: P brings back no dimensions that V leaves out",
+                reason=(
+                    "the bottleneck of V is NTK_S's: P brings back no dimensions that V leaves out"
+                ),
             ),
         ]
     return found

@@ -1,4 +1,6 @@
-"""Figure 3: NTK_S keeps the basis of its Kronecker core along training, and with it few temporal modes."""
+"""Figure 3: NTK_S keeps the basis of its Kronecker core along training, and with it few temporal
+modes.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,57 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_least, at_most
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import (
+    COLOURS,
+    FULL_WIDTH,
+    LINE_STYLES,
+    StyledFigure,
+    letter,
+    mosaic,
+    shades,
+    styled,
+    training_step_axis,
+)
+from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
 from .drawn import UNKNOWN, Tables, drawn, estimated, last_step, measured, pick, stacked
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, styled, training_step_axis
 
 NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five planted points"}
 _OPERATORS = {"v": "$V$", "ntk": "NTK$_S$", "p": "$P$"}
-_VARIANCES = {"v": r"$V$", "ntk": r"NTK$_S$, $\lambda$", "ntk_squared": r"NTK$_S$, $\lambda^2$", "p": "$P$"}
+_VARIANCES = {
+    "v": r"$V$",
+    "ntk": r"NTK$_S$, $\lambda$",
+    "ntk_squared": r"NTK$_S$, $\lambda^2$",
+    "p": "$P$",
+}
 _CHANNELS = {1: "fixation", 2: r"$\cos$", 3: r"$\sin$"}
-_COUNTED = {"v": "V", "ntk": "NTK_S, counted by lambda,", "ntk_squared": "NTK_S, counted by lambda^2,"}
+_COUNTED = {
+    "v": "V",
+    "ntk": "NTK_S, counted by lambda,",
+    "ntk_squared": "NTK_S, counted by lambda^2,",
+}
 _SHARE = 0.95
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """The task on one trial, alignments along training, shares of variance and modes of the trained networks; a line a seed or trial."""
+    """The task on one trial, alignments along training, shares of variance and modes of the trained
+    networks; a line a seed or trial.
+    """
     seed = tables["inputs"]["seed"].min()
     parts = []
-    task = pick(last_step(tables["inputs"]), run="network2", seed=seed, trial=tables["inputs"]["trial"].unique()[1])
-    answer = pick(last_step(tables["outputs"]), run="network2", seed=seed, trial=tables["outputs"]["trial"].unique()[1])
+    task = pick(
+        last_step(tables["inputs"]),
+        run="network2",
+        seed=seed,
+        trial=tables["inputs"]["trial"].unique()[1],
+    )
+    answer = pick(
+        last_step(tables["outputs"]),
+        run="network2",
+        seed=seed,
+        trial=tables["outputs"]["trial"].unique()[1],
+    )
     for channel, name in _CHANNELS.items():
         rows, answers = pick(task, channel=channel), pick(answer, channel=channel)
         parts.append(drawn("inputs", name, x=rows["time"], value=rows["input"]))
@@ -44,12 +77,28 @@ def data(tables: Tables) -> pd.DataFrame:
             parts.append(measured(reduction, run, rows, line=rows["seed"], x=rows["step"]))
         for operator in _VARIANCES:
             rows = pick(last_step(tables["temporal_spectra"]), run=run, operator=operator)
-            parts.append(drawn(f"cumulative_{operator}", run, line=rows["seed"], x=rows["modes"], value=rows["cumulative"]))
+            parts.append(
+                drawn(
+                    f"cumulative_{operator}",
+                    run,
+                    line=rows["seed"],
+                    x=rows["modes"],
+                    value=rows["cumulative"],
+                )
+            )
     modes = pick(last_step(tables["temporal_modes"]), run="network2", seed=seed)
     for operator in ("v", "ntk"):
         for mode in sorted(modes["mode"].unique()):
             rows = pick(modes, operator=operator, mode=mode)
-            parts.append(drawn(f"mode_{operator}_{mode}", "network2", line=rows["trial"], x=rows["time"], value=rows["value"]))
+            parts.append(
+                drawn(
+                    f"mode_{operator}_{mode}",
+                    "network2",
+                    line=rows["trial"],
+                    x=rows["time"],
+                    value=rows["value"],
+                )
+            )
     return stacked(parts)
 
 
@@ -80,18 +129,28 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def _draw_task(panel: Axes, data: pd.DataFrame) -> None:
     """Inputs over targets, a row a channel."""
-    for row, (kind, name) in enumerate((kind, name) for kind in ("inputs", "targets") for name in _CHANNELS.values()):
+    for row, (kind, name) in enumerate(
+        (kind, name) for kind in ("inputs", "targets") for name in _CHANNELS.values()
+    ):
         line = pick(data, panel=kind, series=name)
-        panel.plot(line["x"], 0.35 * line["value"] - row, color=COLOURS[0 if kind == "inputs" else 1])
+        panel.plot(
+            line["x"], 0.35 * line["value"] - row, color=COLOURS[0 if kind == "inputs" else 1]
+        )
         panel.axhline(-row, color="0.8", linewidth=0.4, zorder=0)
-    panel.set_yticks([-row for row in range(6)], [f"{kind} {name}" for kind in ("in:", "target:") for name in _CHANNELS.values()])
+    panel.set_yticks(
+        [-row for row in range(6)],
+        [f"{kind} {name}" for kind in ("in:", "target:") for name in _CHANNELS.values()],
+    )
     panel.set_xlabel("time step")
     panel.set_title("Memory-Pro, one trial", loc="left")
 
 
 def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
     for order, (run, label) in enumerate(NETWORKS.items()):
-        for quantity, style, name in (("alignment", "-", label), ("random_core_alignment", ":", None)):
+        for quantity, style, name in (
+            ("alignment", "-", label),
+            ("random_core_alignment", ":", None),
+        ):
             for seed, line in pick(data, panel=quantity, series=run).groupby("line"):
                 shown = name if seed == data["line"].min() else None
                 panel.plot(
@@ -104,7 +163,12 @@ def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
                     label=shown,
                 )
                 panel.fill_between(
-                    line["x"], line["value"] - line["stderr"], line["value"] + line["stderr"], color=COLOURS[order], alpha=0.3, linewidth=0
+                    line["x"],
+                    line["value"] - line["stderr"],
+                    line["value"] + line["stderr"],
+                    color=COLOURS[order],
+                    alpha=0.3,
+                    linewidth=0,
                 )
     panel.plot([], [], color="0.3", linestyle=":", label="random core of the same spectrum")
     training_step_axis(panel)
@@ -115,19 +179,38 @@ def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
 def _draw_variance(panel: Axes, data: pd.DataFrame) -> None:
     for order, (operator, name) in enumerate(_VARIANCES.items()):
         for run, width in zip(NETWORKS, (0.7, 1.3), strict=True):
-            for seed, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby("line"):
+            for seed, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby(
+                "line"
+            ):
                 shown = name if run == "network2" and seed == data["line"].min() else None
-                panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=width, label=shown)
+                panel.plot(
+                    line["x"],
+                    line["value"],
+                    color=COLOURS[order],
+                    linestyle=LINE_STYLES[order],
+                    linewidth=width,
+                    label=shown,
+                )
     panel.axhline(_SHARE, color="0.6", linewidth=0.6)
     panel.annotate(
-        "95 %", (0.45, _SHARE), xycoords=("axes fraction", "data"), xytext=(0, -2), textcoords="offset points", fontsize=7, va="top"
+        "95 %",
+        (0.45, _SHARE),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -2),
+        textcoords="offset points",
+        fontsize=7,
+        va="top",
     )
-    panel.set(xscale="log", ylim=(0, 1.02), xlabel="temporal modes", ylabel="cumulative share of variance")
+    panel.set(
+        xscale="log", ylim=(0, 1.02), xlabel="temporal modes", ylabel="cumulative share of variance"
+    )
     panel.legend(loc="lower left", bbox_to_anchor=(0.0, 0.08), fontsize=6, borderaxespad=0.2)
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """The basis is shared all through training, and V and NTK_S are temporally narrow where P is not; worst cases over seeds and steps."""
+    """The basis is shared all through training, and V and NTK_S are temporally narrow where P is
+    not; worst cases over seeds and steps.
+    """
     few = "few: as many as one can look at"
     found = []
     for run, label in NETWORKS.items():
@@ -135,39 +218,69 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         least = estimated(_extreme(pick(data, panel="alignment", series=run), largest=False))
         found.append(at_least(name, least, 0.5, reason="a shared basis: more alike than not"))
         name += ", over that of a random core of the same spectrum"
-        found.append(at_least(name, _least_over_chance(data, run), 10, reason="well above chance: an order of magnitude"))
+        found.append(
+            at_least(
+                name,
+                _least_over_chance(data, run),
+                10,
+                reason="well above chance: an order of magnitude",
+            )
+        )
         for operator, name in _COUNTED.items():
             claim = f"{label}: temporal modes of {name} for 95 % of variance"
             found.append(at_most(claim, _modes(data, run, operator, max), 10, reason=few))
-        there, needed = pick(data, panel="cumulative_p", series=run)["x"].max(), _modes(data, run, "p", min)
-        share = replace(needed, value=needed.value / there, standard_error=needed.standard_error / there)
+        there, needed = (
+            pick(data, panel="cumulative_p", series=run)["x"].max(),
+            _modes(data, run, "p", min),
+        )
+        share = replace(
+            needed, value=needed.value / there, standard_error=needed.standard_error / there
+        )
         name = f"{label}: share of the temporal modes of P for 95 % of variance"
         found.append(at_least(name, share, 0.1, reason="many: a fixed part of all there are"))
         for reduction in ("mean", "trace"):
-            most = estimated(_extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True))
-            name = f"{label}: largest temporal effective rank of NTK_S along training, {reduction} reduction"
+            most = estimated(
+                _extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True)
+            )
+            name = (
+                f"{label}: largest temporal effective rank of NTK_S along training, {reduction} "
+                "reduction"
+            )
             found.append(at_most(name, most, 10, reason=few))
     return found
 
 
 def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
     """The row of the largest or smallest value; none if one is NaN."""
-    return rows.iloc[:0] if rows["value"].isna().any() else rows.sort_values("value", ascending=not largest).iloc[:1]
+    return (
+        rows.iloc[:0]
+        if rows["value"].isna().any()
+        else rows.sort_values("value", ascending=not largest).iloc[:1]
+    )
 
 
 def _least_over_chance(data: pd.DataFrame, run: str) -> Estimate:
-    """The least over steps and seeds of the alignment over that with a random core, with its own error."""
+    """The least over steps and seeds of the alignment over that with a random core, with its own
+    error.
+    """
     chance = pick(data, panel="random_core_alignment", series=run)
-    rows = pick(data, panel="alignment", series=run).merge(chance, on=["line", "x"], suffixes=("", "_random"))
+    rows = pick(data, panel="alignment", series=run).merge(
+        chance, on=["line", "x"], suffixes=("", "_random")
+    )
     ratios = rows["value"] / rows["value_random"]
-    errors = ratios * np.hypot(rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"])
+    errors = ratios * np.hypot(
+        rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"]
+    )
     # both come from the same probes
     return estimated(_extreme(rows.assign(value=ratios, stderr=errors), largest=False))
 
 
-def _modes(data: pd.DataFrame, run: str, operator: str, extreme: Callable[[Iterable[float]], float]) -> Estimate:
-    """The most or fewest modes over seeds for 95 % of variance: exact where the modes on both sides are in the table, else as far as those
-    that are tell; NaN where it ends before."""
+def _modes(
+    data: pd.DataFrame, run: str, operator: str, extreme: Callable[[Iterable[float]], float]
+) -> Estimate:
+    """The most or fewest modes over seeds for 95 % of variance: exact where the modes on both sides
+    are in the table, else as far as those that are tell; NaN where it ends before.
+    """
     ends = []
     for _, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby("line"):
         fewer, enough = line["x"][line["value"] < _SHARE], line["x"][line["value"] >= _SHARE]

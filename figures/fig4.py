@@ -1,16 +1,31 @@
-"""Figure 4: SGD leaves a GRU with one end state unlearned, and learns the same GRU with five planted fixed points."""
+"""Figure 4: SGD leaves a GRU with one end state unlearned, and learns the same GRU with five
+planted fixed points.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim, at_least, at_most, within
+from kpflow_cli.plotting.style import StyledFigure, styled
+from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
 from .drawn import Tables, number, pick
-from .learning import LEARNED, UNLEARNED, draw_learning, first_learned, fractions_at, learning_data, seeds, worst
-from .style import StyledFigure, styled
+from .learning import (
+    LEARNED,
+    UNLEARNED,
+    draw_learning,
+    first_learned,
+    fractions_at,
+    learning_data,
+    seeds,
+    worst,
+)
 
-NETWORKS = {"network1": "network 1: SGD", "network2": "network 2: SGD, planted points", "second_order": "network 1: Shampoo"}
+NETWORKS = {
+    "network1": "network 1: SGD",
+    "network2": "network 2: SGD, planted points",
+    "second_order": "network 1: Shampoo",
+}
 _UNLEARNED_REASON = "unlearned: not even a tenth"
 
 
@@ -26,18 +41,31 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """Network 1 stalls for want of overlap with the targets, network 2 does not, and a second-order method frees network 1; the worst of
-    all seeds."""
+    """Network 1 stalls for want of overlap with the targets, network 2 does not, and a second-order
+    method frees network 1; the worst of all seeds.
+    """
     everyone = seeds(data)
     learned = {seed: first_learned(data, "network2", seed) for seed in everyone}
-    meanwhile = [fraction for seed in everyone for fraction in fractions_at(data, "network1", learned[seed], seed)[1:]]
-    final = [fraction for seed in everyone for fraction in fractions_at(data, "second_order", None, seed)]
-    stalled = [float(pick(data, panel=f"learned_fraction_{mode}", series="network1")["value"].max()) for mode in (2, 3)]
+    meanwhile = [
+        fraction
+        for seed in everyone
+        for fraction in fractions_at(data, "network1", learned[seed], seed)[1:]
+    ]
+    final = [
+        fraction for seed in everyone for fraction in fractions_at(data, "second_order", None, seed)
+    ]
+    stalled = [
+        float(pick(data, panel=f"learned_fraction_{mode}", series="network1")["value"].max())
+        for mode in (2, 3)
+    ]
     steps = pick(data, panel="evaluation_loss", series="network1")["x"].max()
     ends = {run: pick(data, panel="end_states", series=run)["value"].tolist() for run in NETWORKS}
     return [
         at_least(
-            "network 2: least learned fraction of any mode, its best step", _best(data, everyone), LEARNED, reason="learned: four fifths"
+            "network 2: least learned fraction of any mode, its best step",
+            _best(data, everyone),
+            LEARNED,
+            reason="learned: four fifths",
         ),
         at_most(
             "network 1: largest fraction of modes 2 and 3 when network 2 first has all above 0.8",
@@ -52,10 +80,14 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             reason=_UNLEARNED_REASON,
         ),
         at_most(
-            "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, over that with mode 1",
+            "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, "
+            "over that with mode 1",
             _overlap_ratio(data, everyone),
             0.01,
-            reason="near none: gradient descent moves along them a hundred times more slowly than along the mode it learns",
+            reason=(
+                "near none: gradient descent moves along them a hundred times more slowly than "
+                "along the mode it learns"
+            ),
         ),
         at_least(
             "network 1, Shampoo: least learned fraction at the end",
@@ -90,9 +122,14 @@ def _best(data: pd.DataFrame, everyone: list[int]) -> float:
 
 
 def _overlap_ratio(data: pd.DataFrame, everyone: list[int]) -> float:
-    """Of modes 2 and 3 to mode 1, the largest; exact, as the trace of NTK_S that all share is their only error, and cancels."""
+    """Of modes 2 and 3 to mode 1, the largest; exact, as the trace of NTK_S that all share is their
+    only error, and cancels.
+    """
     ratios = []
     for seed in everyone:
-        first, second, third = (number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0) for mode in (1, 2, 3))
+        first, second, third = (
+            number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0)
+            for mode in (1, 2, 3)
+        )
         ratios += [second / first, third / first]
     return worst(ratios, largest=True)

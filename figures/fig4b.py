@@ -1,16 +1,22 @@
-"""Figure 4b: the continuous-time RNN, from gain 1, from torch's default initialization, and with five planted fixed points."""
+"""Figure 4b: the continuous-time RNN, from gain 1, from torch's default initialization, and with
+five planted fixed points.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim, at_least, at_most
+from kpflow_cli.plotting.style import StyledFigure, styled
+from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
 from .drawn import Tables, pick
 from .learning import LEARNED, UNLEARNED, draw_learning, fractions_at, learning_data, seeds, worst
-from .style import StyledFigure, styled
 
-NETWORKS = {"gain1": "gain 1", "torch_default": "torch's default", "planted": "gain 1, planted points"}
+NETWORKS = {
+    "gain1": "gain 1",
+    "torch_default": "torch's default",
+    "planted": "gain 1, planted points",
+}
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -29,12 +35,28 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     everyone, found = seeds(data), []
     steps = pick(data, panel="evaluation_loss")["x"].max()
     for run in ("gain1", "torch_default"):
-        final = [fraction for seed in everyone for fraction in fractions_at(data, run, None, seed)[1:]]
+        final = [
+            fraction for seed in everyone for fraction in fractions_at(data, run, None, seed)[1:]
+        ]
         name = f"{NETWORKS[run]}: largest fraction of modes 2 and 3 after {steps:.0f} steps"
-        found.append(at_most(name, worst(final, largest=True), UNLEARNED, reason="stalled: not even a tenth is learned"))
-    planted = [fraction for seed in everyone for fraction in fractions_at(data, "planted", None, seed)]
+        found.append(
+            at_most(
+                name,
+                worst(final, largest=True),
+                UNLEARNED,
+                reason="stalled: not even a tenth is learned",
+            )
+        )
+    planted = [
+        fraction for seed in everyone for fraction in fractions_at(data, "planted", None, seed)
+    ]
     name = f"{NETWORKS['planted']}: least learned fraction after {steps:.0f} steps"
-    found.append(at_least(name, worst(planted, largest=False), LEARNED, reason="learned: four fifths"))
+    found.append(
+        at_least(name, worst(planted, largest=False), LEARNED, reason="learned: four fifths")
+    )
     ends = pick(data, panel="end_states", series="planted")["value"].tolist()
     name = f"{NETWORKS['planted']}: fewest end states of zero-input trajectories"
-    return [*found, at_least(name, worst(ends, largest=False), 2, reason="several are at least two")]
+    return [
+        *found,
+        at_least(name, worst(ends, largest=False), 2, reason="several are at least two"),
+    ]

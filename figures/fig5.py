@@ -1,4 +1,6 @@
-"""Figure 5: recurrent gain and input rank bottleneck NTK_S of a student in different ways, and its learning with it."""
+"""Figure 5: recurrent gain and input rank bottleneck NTK_S of a student in different ways, and its
+learning with it.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +13,53 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_least, at_most
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import (
+    COLOURS,
+    FULL_WIDTH,
+    LINE_STYLES,
+    StyledFigure,
+    letter,
+    mosaics,
+    styled,
+)
+from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
 from .drawn import UNKNOWN, Tables, drawn, first_step, measured, pick, stacked
 from .gain_planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, plane_claims, plane_rows
 from .planes import draw_plane, logarithmic_ticks, spearman
 from .seeds import over_seeds
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaics, styled
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_mean"),
     "temporal_rank": ("effective_rank", "temporal_mean"),
     "target_overlap": ("target_overlap_1", "full"),
 }
-_TITLES = {"spatial_rank": "spatial rank", "temporal_rank": "temporal rank", "target_overlap": "target overlap"}
+_TITLES = {
+    "spatial_rank": "spatial rank",
+    "temporal_rank": "temporal rank",
+    "target_overlap": "target overlap",
+}
 # the paper's students are trained much longer; how fast they learn shows early
 SPEED_STEPS = 500
 _TRAININGS = {"training": "", "training_normalized": SETTINGS["normalized"]}
-_WITHIN = {"gain": "over input ranks at one gain, mean over gains", "rank": "over gains at one input rank, mean over ranks"}
+_WITHIN = {
+    "gain": "over input ranks at one gain, mean over gains",
+    "rank": "over gains at one input rank, mean over ranks",
+}
 _DRAWN_CASES = ("W", "Win")
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """Planes at initialization; of the trained networks evaluation losses, overlap at initialization, how far the loss has dropped and how
-    high it rose."""
+    """Planes at initialization; of the trained networks evaluation losses, overlap at
+    initialization, how far the loss has dropped and how high it rose.
+    """
     parts = plane_rows(tables, PANELS)
     overlaps = first_step(pick(tables["measurements"], operator="ntk", quantity="target_overlap_1"))
     for run, setting in _TRAININGS.items():
-        for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby([CASE, "seed", GAIN, INPUT_RANK]):
+        for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby(
+            [CASE, "seed", GAIN, INPUT_RANK]
+        ):
             series, name = f"{case}{setting}", f"{gain:g} {rank} {seed}"
             # a loss that is not a number is beyond any
             courses = losses["evaluation_loss"].fillna(math.inf)
@@ -47,7 +67,10 @@ def data(tables: Tables) -> pd.DataFrame:
             early = courses[losses["step"] <= SPEED_STEPS]
             # by the last evaluated step within the window
             drop, rise = np.log10(early.iloc[0] / early.iloc[-1]), early.max() / early.iloc[0]
-            parts += [drawn(panel, series, line=name, x=gain, y=rank, value=float(v)) for panel, v in (("drop", drop), ("rise", rise))]
+            parts += [
+                drawn(panel, series, line=name, x=gain, y=rank, value=float(v))
+                for panel, v in (("drop", drop), ("rise", rise))
+            ]
             first = pick(overlaps, run=run, seed=seed, **{CASE: case, GAIN: gain, INPUT_RANK: rank})
             parts.append(measured("trained_overlap", series, first, line=name, x=gain, y=rank))
     return stacked(parts)
@@ -55,7 +78,9 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row of three maps a case; below, loss curves of the marked points, and overlap against speed."""
+    """A row of three maps a case; below, loss curves of the marked points, and overlap against
+    speed.
+    """
     maps = [[f"{name}_{case}" for name in PANELS] for case in _DRAWN_CASES]
     curves = [[f"{name}_{case}" for case in _DRAWN_CASES] for name in ("loss", "speed")]
     figure, panels = mosaics([maps, curves], (FULL_WIDTH, 7.4), (1, 1.05))
@@ -67,26 +92,46 @@ def draw(data: pd.DataFrame) -> StyledFigure:
             panel = panels[f"{name}_{case}"]
             draw_plane(panel, data, name, case, logarithmic=name != "spatial_rank")
             for mark, (gain, rank) in zip("os^D", chosen, strict=False):
-                panel.plot(gain, rank, mark, color="white", markeredgecolor="black", markersize=4, markeredgewidth=0.6, clip_on=False)
+                panel.plot(
+                    gain,
+                    rank,
+                    mark,
+                    color="white",
+                    markeredgecolor="black",
+                    markersize=4,
+                    markeredgewidth=0.6,
+                    clip_on=False,
+                )
             panel.set_title(title)
             if row == len(_DRAWN_CASES) - 1:
                 panel.set_xlabel("gain $g$")
         panels[f"spatial_rank_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
         _draw_losses(panels[f"loss_{case}"], data, case, chosen)
         _draw_speed(panels[f"speed_{case}"], data, case)
-        panels[f"loss_{case}"].set(title=LABELS[case], xlabel="gradient step", ylabel="evaluation loss")
+        panels[f"loss_{case}"].set(
+            title=LABELS[case], xlabel="gradient step", ylabel="evaluation loss"
+        )
     return figure
 
 
 def _chosen(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
     """The corners of the trained points."""
     trained = pick(data, panel="drop", series=case)
-    corners = [(gain, rank) for rank in (trained["y"].min(), trained["y"].max()) for gain in (trained["x"].min(), trained["x"].max())]
+    corners = [
+        (gain, rank)
+        for rank in (trained["y"].min(), trained["y"].max())
+        for gain in (trained["x"].min(), trained["x"].max())
+    ]
     return list(dict.fromkeys(corners))
 
 
-def _draw_losses(panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]) -> None:
-    losses, seed = pick(data, panel="loss", series=case), pick(data, panel="spatial_rank", series=case)["line"].astype(int).min()
+def _draw_losses(
+    panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]
+) -> None:
+    losses, seed = (
+        pick(data, panel="loss", series=case),
+        pick(data, panel="spatial_rank", series=case)["line"].astype(int).min(),
+    )
     for order, (gain, rank) in enumerate(chosen):
         line = losses[losses["line"] == f"{gain:g} {rank:g} {seed}"]
         label = f"$g$ = {gain:g}, $r_x$ = {rank:g}"
@@ -104,7 +149,9 @@ def _draw_losses(panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[
     # room for the legend above the curves
     low, high = panel.get_ylim()
     panel.set_ylim(low, high * (high / low) ** 0.35)
-    panel.legend(fontsize=6, loc="upper right", handlelength=2.4, borderaxespad=0.1, ncols=2).set_in_layout(False)
+    panel.legend(
+        fontsize=6, loc="upper right", handlelength=2.4, borderaxespad=0.1, ncols=2
+    ).set_in_layout(False)
 
 
 def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
@@ -113,11 +160,24 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
         if not len(points):
             continue
         stable, unstable = points[points["stable"]], points[~points["stable"]]
-        kinds = [f"over {name} {correlation_within(points, key).value:.2f}" for key, name in (("gain", "$r_x$"), ("rank", "$g$"))]
-        label = f"{'inputs as they are' if not setting else 'normalized inputs'}: {', '.join(kinds)}"
+        kinds = [
+            f"over {name} {correlation_within(points, key).value:.2f}"
+            for key, name in (("gain", "$r_x$"), ("rank", "$g$"))
+        ]
+        label = (
+            f"{'inputs as they are' if not setting else 'normalized inputs'}: {', '.join(kinds)}"
+        )
         label += f"; x: {len(unstable)} unstable" if len(unstable) else ""
-        look: dict[str, Any] = {"fmt": "os"[order], "color": COLOURS[order], "markersize": 3, "linewidth": 0.6, "linestyle": "none"}
-        panel.errorbar(stable["overlap"], stable["drop"], xerr=stable["stderr"], label=label, **look)
+        look: dict[str, Any] = {
+            "fmt": "os"[order],
+            "color": COLOURS[order],
+            "markersize": 3,
+            "linewidth": 0.6,
+            "linestyle": "none",
+        }
+        panel.errorbar(
+            stable["overlap"], stable["drop"], xerr=stable["stderr"], label=label, **look
+        )
         panel.plot(unstable["overlap"], unstable["drop"], "x", color=COLOURS[order], markersize=4)
     panel.set_xscale("log")
     left, right = panel.get_xlim()
@@ -127,7 +187,12 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     low_limit, high_limit = panel.get_ylim()
     panel.set_ylim(low_limit, high_limit + 0.5 * (high_limit - low_limit))
     legend = panel.legend(
-        fontsize=6, loc="upper left", handlelength=1.2, borderaxespad=0.2, title="rank correlations of the stable ones", title_fontsize=6
+        fontsize=6,
+        loc="upper left",
+        handlelength=1.2,
+        borderaxespad=0.2,
+        title="rank correlations of the stable ones",
+        title_fontsize=6,
     )
     legend.set_in_layout(False)
     panel.set(xlabel="target overlap at initialization", title=LABELS[case])
@@ -135,18 +200,42 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """Gain and input rank act on different ranks; where the targets' overlap is larger, learning is faster."""
+    """Gain and input rank act on different ranks; where the targets' overlap is larger, learning is
+    faster.
+    """
     found = plane_claims(data, "temporal_rank", "spatial_rank")
     for series in [case + setting for setting in SETTINGS.values() for case in CASES]:
         points = learning(data, series)
         if not len(points):
             continue
-        words = f"{series}: rank correlation of target overlap at initialization with the drop of log loss in {_window(data)} steps"
+        words = (
+            f"{series}: rank correlation of target overlap at initialization with the drop of log "
+            f"loss in {_window(data)} steps"
+        )
         for key, claim in _WITHIN.items():
-            found.append(at_least(f"{words}, {claim}", correlation_within(points, key), 0.0, reason="larger overlap, faster learning"))
+            found.append(
+                at_least(
+                    f"{words}, {claim}",
+                    correlation_within(points, key),
+                    0.0,
+                    reason="larger overlap, faster learning",
+                )
+            )
         unstable = math.nan if points["rise"].isna().any() else float((~points["stable"]).sum())
-        claim = f"{series}: networks of {len(points)} whose loss rises above its first value within {_window(data)} steps"
-        found.append(at_most(claim, unstable, 0.0, reason="what is unstable is neither fast nor slow, and left out of the correlations"))
+        claim = (
+            f"{series}: networks of {len(points)} whose loss rises above its first value within "
+            f"{_window(data)} steps"
+        )
+        found.append(
+            at_most(
+                claim,
+                unstable,
+                0.0,
+                reason=(
+                    "what is unstable is neither fast nor slow, and left out of the correlations"
+                ),
+            )
+        )
     return found
 
 
@@ -156,16 +245,31 @@ def _window(data: pd.DataFrame) -> int:
 
 
 def learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
-    """Of each trained network ``gain``, ``rank`` and seed ``line``; ``overlap`` with ``stderr`` at initialization, ``drop`` of its loss,
-    and whether it is ``stable``: its loss never above its first value."""
-    overlaps, drops, rises = (pick(data, panel=panel, series=series).set_index("line") for panel in ("trained_overlap", "drop", "rise"))
-    columns = {"gain": drops["x"], "rank": drops["y"], "overlap": overlaps["value"], "stderr": overlaps["stderr"], "drop": drops["value"]}
+    """Of each trained network ``gain``, ``rank`` and seed ``line``; ``overlap`` with ``stderr`` at
+    initialization, ``drop`` of its loss, and whether it is ``stable``: its loss never above its
+    first value.
+    """
+    overlaps, drops, rises = (
+        pick(data, panel=panel, series=series).set_index("line")
+        for panel in ("trained_overlap", "drop", "rise")
+    )
+    columns = {
+        "gain": drops["x"],
+        "rank": drops["y"],
+        "overlap": overlaps["value"],
+        "stderr": overlaps["stderr"],
+        "drop": drops["value"],
+    }
     points = pd.DataFrame(columns).assign(rise=rises["value"], stable=rises["value"] <= 1)
-    return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis("network")
+    return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis(
+        "network"
+    )
 
 
 def correlation_within(points: pd.DataFrame, key: str) -> Estimate:
-    """Rank correlation of overlap with drop among the stable networks that share a gain or a rank, mean over these, then over seeds."""
+    """Rank correlation of overlap with drop among the stable networks that share a gain or a rank,
+    mean over these, then over seeds.
+    """
     return over_seeds(points, partial(_mean_correlation, key=key))
 
 

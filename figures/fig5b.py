@@ -1,15 +1,17 @@
-"""Figure 5b: the planes of figure 5 under the other reduction, the partial trace, and with inputs of equal power."""
+"""Figure 5b: the planes of figure 5 under the other reduction, the partial trace, and with inputs
+of equal power.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
+from kpflow_cli.reproduction.claims import Claim
 
 from .drawn import Tables, pick, stacked
 from .gain_planes import CASES, LABELS, SETTINGS, plane_claims, plane_rows
 from .planes import draw_plane
-from .style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_trace"),

@@ -1,4 +1,6 @@
-"""Figure 6: the dimension of its inputs bottlenecks the temporal rank of a self-attention model's NTK_S."""
+"""Figure 6: the dimension of its inputs bottlenecks the temporal rank of a self-attention model's
+NTK_S.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kpflow_cli.claims import Claim, at_most
+from kpflow_cli.plotting.style import (
+    COLOURS,
+    FULL_WIDTH,
+    LINE_STYLES,
+    StyledFigure,
+    letter,
+    mosaic,
+    styled,
+)
+from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .attention_architecture import draw_architecture
 from .attention_ranks import (
@@ -29,7 +40,6 @@ from .attention_ranks import (
     ratios,
 )
 from .drawn import Tables, drawn, estimated, first_step, number, pick, stacked
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, styled
 
 _FEATURES = "model.fourier_features"
 _HEADS = "model.heads"
@@ -43,7 +53,9 @@ _UNKNOWN = pd.DataFrame({"value": [math.nan], "stderr": [math.nan], "probes": [0
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """Ranks over input dimension and Fourier features, a series a run and number of trials; weighted modes; an attention map."""
+    """Ranks over input dimension and Fourier features, a series a run and number of trials;
+    weighted modes; an attention map.
+    """
     measured, panels = tables["measurements"], {**RANKS, **OF_V}
     parts = [
         rank_rows(tables, panels, _series(run, trials), key, run=run, **{TRIALS: trials})
@@ -55,7 +67,9 @@ def data(tables: Tables) -> pd.DataFrame:
     one = {key: tables["temporal_modes"][key].min() for key in ("seed", TRIALS, _HEADS)}
     modes = pick(first_step(tables["temporal_modes"]), operator="ntk", **one)
     for dimension, rows in modes.groupby(DIMENSION):
-        weighted = rows.assign(weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max())
+        weighted = rows.assign(
+            weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max()
+        )
         for mode in _MODES:
             shown = pick(weighted, mode=mode)
             where = {"line": shown["trial"], "x": shown["time"], "y": float(str(dimension))}
@@ -63,7 +77,9 @@ def data(tables: Tables) -> pd.DataFrame:
     maps = pick(first_step(tables["attention_map"]), head=1, **one)
     dimensions = sorted(maps[DIMENSION].unique())
     maps = pick(maps, **{DIMENSION: dimensions[len(dimensions) // 2]})
-    parts.append(drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"]))
+    parts.append(
+        drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"])
+    )
     return stacked(parts)
 
 
@@ -77,10 +93,15 @@ def _runs(data: pd.DataFrame, run: str) -> list[str]:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """The architecture; temporal rank over input dimension; weighted modes; temporal rank over Fourier features."""
+    """The architecture; temporal rank over input dimension; weighted modes; temporal rank over
+    Fourier features.
+    """
     dimensions = sorted(pick(data, panel="modes")["y"].unique())
     modes = {dimension: f"modes_{dimension:g}" for dimension in dimensions}
-    layout = [["architecture"], *([f"{run}_{reduction}" for reduction in REDUCTIONS] for run in ("dimension", "fourier"))]
+    layout = [
+        ["architecture"],
+        *([f"{run}_{reduction}" for reduction in REDUCTIONS] for run in ("dimension", "fourier")),
+    ]
     layout.insert(2, list(modes.values()))
     figure, panels = mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
     draw_architecture(panels["architecture"], pick(data, panel="attention_map"))
@@ -90,19 +111,49 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         for series in _runs(data, "site_inputs"):
             rows = mean_of_lines(data, f"temporal_{reduction}", series)
             label = f"{_trials(series)}, state of site inputs"
-            panel.errorbar(rows["x"], rows["value"], rows["stderr"], fmt="x", color="black", markersize=3.5, elinewidth=0.6, label=label)
-        panel.set(xlabel=r"input dimension $n_\mathrm{in}$", ylabel="temporal rank of NTK$_S$", title=words)
+            panel.errorbar(
+                rows["x"],
+                rows["value"],
+                rows["stderr"],
+                fmt="x",
+                color="black",
+                markersize=3.5,
+                elinewidth=0.6,
+                label=label,
+            )
+        panel.set(
+            xlabel=r"input dimension $n_\mathrm{in}$",
+            ylabel="temporal rank of NTK$_S$",
+            title=words,
+        )
         panel = panels[f"fourier_{reduction}"]
         _draw_lines(panel, data, "fourier", reduction)
         panel.axvline(RESOLVED_FEATURES, color="0.4", linestyle=":", linewidth=0.8)
         note, place = "digits of the\ninputs used up", (RESOLVED_FEATURES, 0.03)
-        panel.annotate(note, place, (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right", fontsize=6)
-        panel.set(xlabel="Fourier features of a one-dimensional input", ylabel="temporal rank of NTK$_S$", title=words)
+        panel.annotate(
+            note,
+            place,
+            (-3, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6,
+        )
+        panel.set(
+            xlabel="Fourier features of a one-dimensional input",
+            ylabel="temporal rank of NTK$_S$",
+            title=words,
+        )
     for dimension, name in modes.items():
         _draw_modes(panels[name], data, dimension)
     first_modes = modes[dimensions[0]]
     panels[first_modes].set_ylabel("weighted\ntemporal mode")
-    for name, panel_name in {"a": "architecture", "b": "dimension_mean", "c": first_modes, "d": "fourier_mean"}.items():
+    for name, panel_name in {
+        "a": "architecture",
+        "b": "dimension_mean",
+        "c": first_modes,
+        "d": "fourier_mean",
+    }.items():
         letter(panels[panel_name], name)
     rank_legend(figure, panels["dimension_mean"], ncols=3)
     return figure
@@ -113,7 +164,12 @@ def _trials(series: str) -> str:
 
 
 def _draw_lines(panel: Axes, data: pd.DataFrame, run: str, reduction: str) -> None:
-    draw_ranks(panel, data, f"temporal_{reduction}", {series: _trials(series) for series in _runs(data, run)})
+    draw_ranks(
+        panel,
+        data,
+        f"temporal_{reduction}",
+        {series: _trials(series) for series in _runs(data, run)},
+    )
 
 
 def _draw_modes(panel: Axes, data: pd.DataFrame, dimension: float) -> None:
@@ -121,25 +177,53 @@ def _draw_modes(panel: Axes, data: pd.DataFrame, dimension: float) -> None:
     first_trial = rows["line"].min()
     for order, mode in enumerate(_MODES):
         line = pick(rows, series=f"mode {mode}", line=first_trial)
-        panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=0.9, label=str(mode))
+        panel.plot(
+            line["x"],
+            line["value"],
+            color=COLOURS[order],
+            linestyle=LINE_STYLES[order],
+            linewidth=0.9,
+            label=str(mode),
+        )
     panel.set(xlabel="time step", title=rf"$n_\mathrm{{in}}$ = {dimension:g}")
     panel.margins(y=0.28)
-    panel.legend(title=None, fontsize=6, loc="upper right", ncols=3, handlelength=1.6, columnspacing=0.9, borderaxespad=0.1)
+    panel.legend(
+        title=None,
+        fontsize=6,
+        loc="upper right",
+        ncols=3,
+        handlelength=1.6,
+        columnspacing=0.9,
+        borderaxespad=0.1,
+    )
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
-    """Temporal rank follows the input's dimension and saturates; Fourier features raise it; the literal bound, point by point."""
+    """Temporal rank follows the input's dimension and saturates; Fourier features raise it; the
+    literal bound, point by point.
+    """
     found = []
     for reduction in REDUCTIONS:
         name, words = f"temporal_{reduction}", f"{reduction} reduction"
         found.append(follows(data, name, _runs(data, "dimension"), words))
-        claim = f"{words}: largest log-log slope of temporal rank over the inputs' effective dimension, at the two largest input dimensions"
+        claim = (
+            f"{words}: largest log-log slope of temporal rank over the inputs' effective "
+            "dimension, at the two largest input dimensions"
+        )
         slope = largest_of(data, _runs(data, "dimension"), partial(_last_slope, panel=name))
-        found.append(at_most(claim, slope, 0.0, reason="saturates: more than inputs of white noise do by themselves"))
+        found.append(
+            at_most(
+                claim,
+                slope,
+                0.0,
+                reason="saturates: more than inputs of white noise do by themselves",
+            )
+        )
         for run, state in _STATES.items():
             found += _bounds(data, name, _runs(data, run), f"{words}, {state}")
         claim = (
-            f"{words}: largest ratio of temporal rank with the fewest Fourier features to that with {RESOLVED_FEATURES} or the most below"
+            f"{words}: largest ratio of temporal rank with the fewest Fourier features to that "
+            f"with {RESOLVED_FEATURES} or the most below"
         )
         share = largest_of(data, _runs(data, "fourier"), partial(_kept_down, panel=name))
         found.append(at_most(claim, share, 0.5, reason="raise it: it doubles at least"))
@@ -147,22 +231,45 @@ def claims(data: pd.DataFrame) -> list[Claim]:
 
 
 def _bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list[Claim]:
-    """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 + heads) n_in, that of cat(X, A)."""
+    """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 +
+    heads) n_in, that of cat(X, A).
+    """
     literal = largest_of(data, runs, partial(_over_dimension, panel=panel))
     columns = 1 + number(data, panel="heads")
-    mixed = replace(literal, value=literal.value / columns, standard_error=literal.standard_error / columns)
+    mixed = replace(
+        literal, value=literal.value / columns, standard_error=literal.standard_error / columns
+    )
     points = pd.concat([_over_dimension(data, each, panel) for each in runs], ignore_index=True)
     unknown = points[["value", "stderr"]].isna().any(axis=None)
-    above = math.nan if unknown else float(np.mean([estimated(points.iloc[[place]]).interval()[0] > 1 for place in range(len(points))]))
+    above = (
+        math.nan
+        if unknown
+        else float(
+            np.mean(
+                [estimated(points.iloc[[place]]).interval()[0] > 1 for place in range(len(points))]
+            )
+        )
+    )
     return [
-        at_most(f"{words}: largest temporal rank over n_in", literal, 1.0, reason="the bound as it is stated"),
         at_most(
-            f"{words}: share of points whose temporal rank is above n_in by its whole 95 % interval",
+            f"{words}: largest temporal rank over n_in",
+            literal,
+            1.0,
+            reason="the bound as it is stated",
+        ),
+        at_most(
+            f"{words}: share of points whose temporal rank is above n_in by its whole 95 % "
+            "interval",
             above,
             0.0,
             reason="the bound has no exceptions",
         ),
-        at_most(f"{words}: largest temporal rank over (1 + heads) n_in", mixed, 1.0, reason="the columns of cat(X, A)"),
+        at_most(
+            f"{words}: largest temporal rank over (1 + heads) n_in",
+            mixed,
+            1.0,
+            reason="the columns of cat(X, A)",
+        ),
     ]
 
 
@@ -172,17 +279,23 @@ def _over_dimension(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame
 
 
 def _last_slope(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
-    """d log(rank / effective dimension of the inputs) / d log n_in between the last two points, with its error; NaN of a single point."""
+    """d log(rank / effective dimension of the inputs) / d log n_in between the last two points,
+    with its error; NaN of a single point.
+    """
     rows = over_inputs(data, panel, series)
     if len(rows) < 2:
         return _UNKNOWN
     growth = math.log(rows["x"].iloc[-1] / rows["x"].iloc[-2])
     last = ratios(*(rows.iloc[[place]].reset_index(drop=True) for place in (-1, -2)))
-    return last.assign(value=np.log(last["value"]) / growth, stderr=last["stderr"] / last["value"] / growth)
+    return last.assign(
+        value=np.log(last["value"]) / growth, stderr=last["stderr"] / last["value"] / growth
+    )
 
 
 def _kept_down(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
-    """The rank at the fewest features over that at the most that are resolved, with its error; NaN of fewer than two."""
+    """The rank at the fewest features over that at the most that are resolved, with its error; NaN
+    of fewer than two.
+    """
     rows = mean_of_lines(data, panel, series)
     resolved = rows[rows["x"] <= RESOLVED_FEATURES]
     if len(resolved) < 2:

@@ -1,4 +1,6 @@
-"""Figure 7: NTK_S on trials x time x units reduced to one axis at a time, by averaging and by partial trace."""
+"""Figure 7: NTK_S on trials x time x units reduced to one axis at a time, by averaging and by
+partial trace.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +8,78 @@ import math
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim, at_most, within
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+from kpflow_cli.reproduction.claims import Claim, at_most, within
 
 from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
-from .style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
 
 _AXES = {"trial": "trial", "time": "time step", "unit": "unit"}
 _REDUCTIONS = {"mean": "mean", "trace": "partial trace"}
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """Each reduced matrix and its trace, and the trace of NTK_S itself, estimated from probes of the state."""
+    """Each reduced matrix and its trace, and the trace of NTK_S itself, estimated from probes of
+    the state.
+    """
     matrices, traces = last_step(tables["reductions"]), last_step(tables["reduction_traces"])
-    whole = pick(last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full")
+    whole = pick(
+        last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full"
+    )
     parts = [measured("trace", "ntk", whole)]
     for reduction in _REDUCTIONS:
         for axis in _AXES:
             rows = pick(matrices, reduction=reduction, kept=axis)
-            parts.append(drawn(f"{reduction}_{axis}", axis, x=rows["column"], y=rows["row"], value=rows["value"]))
+            parts.append(
+                drawn(
+                    f"{reduction}_{axis}",
+                    axis,
+                    x=rows["column"],
+                    y=rows["row"],
+                    value=rows["value"],
+                )
+            )
             trace = pick(traces, reduction=reduction, kept=axis)
-            parts.append(drawn("trace", f"{reduction}_{axis}", value=trace["trace"], stderr=trace["stderr"], probes=trace["probes"]))
+            parts.append(
+                drawn(
+                    "trace",
+                    f"{reduction}_{axis}",
+                    value=trace["trace"],
+                    stderr=trace["stderr"],
+                    probes=trace["probes"],
+                )
+            )
     return stacked(parts)
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a definition, a column an axis."""
-    figure, panels = mosaic([[f"{reduction}_{axis}" for axis in _AXES] for reduction in _REDUCTIONS], (FULL_WIDTH, 4.6), (1, 1))
+    figure, panels = mosaic(
+        [[f"{reduction}_{axis}" for axis in _AXES] for reduction in _REDUCTIONS],
+        (FULL_WIDTH, 4.6),
+        (1, 1),
+    )
     for row, (reduction, name) in enumerate(_REDUCTIONS.items()):
         for column, (axis, size) in enumerate(_AXES.items()):
             panel = panels[f"{reduction}_{axis}"]
             trace = number(data, panel="trace", series=f"{reduction}_{axis}")
-            heat_map(panel, pick(data, panel=f"{reduction}_{axis}"), title=f"trace {trace:.4g}", signed=False)
+            heat_map(
+                panel,
+                pick(data, panel=f"{reduction}_{axis}"),
+                title=f"trace {trace:.4g}",
+                signed=False,
+            )
             panel.set(xlabel=size, ylabel=size)
             letter(panel, "abcdef"[3 * row + column])
         first = panels[f"{reduction}_trial"]
         first.set_ylabel(f"{name}\n{first.get_ylabel()}")
-    for axis, matrix in zip(_AXES, (r"$B \times B$", r"$T \times T$", r"$n \times n$"), strict=True):
-        panels[f"mean_{axis}"].annotate(matrix, (0.5, 1.16), xycoords="axes fraction", ha="center", fontsize=9)
+    for axis, matrix in zip(
+        _AXES, (r"$B \times B$", r"$T \times T$", r"$n \times n$"), strict=True
+    ):
+        panels[f"mean_{axis}"].annotate(
+            matrix, (0.5, 1.16), xycoords="axes fraction", ha="center", fontsize=9
+        )
     return figure
 
 
@@ -58,7 +93,10 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             _ratio(trace, whole),
             1,
             0.02,
-            reason="a partial trace keeps the trace; 2 % leaves room for the error of tr(NTK_S), estimated from probes of the state",
+            reason=(
+                "a partial trace keeps the trace; 2 % leaves room for the error of tr(NTK_S), "
+                "estimated from probes of the state"
+            ),
             identity=True,
         )
         for axis, trace in traces.items()
@@ -66,11 +104,16 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     values = [trace.value for trace in traces.values()]
     spread = max(values) / min(values) - 1
     reason = "they are one number, but for rounding"
-    return [*found, at_most("relative spread of the three traces", spread, 1e-8, reason=reason, identity=True)]
+    return [
+        *found,
+        at_most("relative spread of the three traces", spread, 1e-8, reason=reason, identity=True),
+    ]
 
 
 def _ratio(trace: Estimate, whole: Estimate) -> Estimate:
     """With its error, which rests on the fewer probes of those that have any."""
     ratio = trace.value / whole.value
     error = ratio * math.hypot(trace.relative_error, whole.relative_error)
-    return Estimate(ratio, error, min(filter(None, (trace.num_probes, whole.num_probes)), default=0), "probes")
+    return Estimate(
+        ratio, error, min(filter(None, (trace.num_probes, whole.num_probes)), default=0), "probes"
+    )

@@ -1,4 +1,6 @@
-"""What figures 5 and 5b share: planes of recurrent gain and input rank of a student-teacher network at initialization."""
+"""What figures 5 and 5b share: planes of recurrent gain and input rank of a student-teacher network
+at initialization.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from functools import partial
 
 import pandas as pd
 
-from kpflow_cli.claims import Claim, at_least
+from kpflow_cli.reproduction.claims import Claim, at_least
 
 from .drawn import Tables, first_step, measured, pick
 from .planes import least_growth, of_planes, share_explained, typical_growth
@@ -16,12 +18,18 @@ GAIN, INPUT_RANK, CASE = "model.gain", "task.input_rank", "task.case"
 # runs of the planes, and what their inputs are, in words
 SETTINGS = {"plane": "", "normalized": ", normalized inputs"}
 CASES = ("W", "Win", "both")
-LABELS = {"W": "$W$ trained", "Win": r"$W_\mathrm{in}$ trained", "both": r"$W$, $W_\mathrm{in}$ trained"}
+LABELS = {
+    "W": "$W$ trained",
+    "Win": r"$W_\mathrm{in}$ trained",
+    "both": r"$W$, $W_\mathrm{in}$ trained",
+}
 _GROWTH = {typical_growth: 0.8, least_growth: 0.0}
 
 
 def plane_rows(tables: Tables, quantities: Mapping[str, tuple[str, str]]) -> list[pd.DataFrame]:
-    """A panel for each (quantity, reduction) of NTK_S at initialization, a series a case and setting, a line a seed."""
+    """A panel for each (quantity, reduction) of NTK_S at initialization, a series a case and
+    setting, a line a seed.
+    """
     parts = []
     ntk = first_step(pick(tables["measurements"], operator="ntk"))
     for panel, (quantity, reduction) in quantities.items():
@@ -36,19 +44,43 @@ def plane_rows(tables: Tables, quantities: Mapping[str, tuple[str, str]]) -> lis
 
 
 def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]:
-    """Of every case and setting: temporal rank grows with the input's rank, spatial rank is governed by gain."""
+    """Of every case and setting: temporal rank grows with the input's rank, spatial rank is
+    governed by gain.
+    """
     found = []
     for series in [case + setting for setting in SETTINGS.values() for case in CASES]:
         rows = {name: pick(data, panel=name, series=series) for name in (temporal, spatial)}
         if not all(len(each) for each in rows.values()):
             continue
         for quantity, claim, reason in (
-            (typical_growth, "median over gains of the rank correlation of temporal rank with input rank", "grows at a typical gain"),
-            (least_growth, "least over gains of the rank correlation of temporal rank with input rank", "grows at every gain"),
+            (
+                typical_growth,
+                "median over gains of the rank correlation of temporal rank with input rank",
+                "grows at a typical gain",
+            ),
+            (
+                least_growth,
+                "least over gains of the rank correlation of temporal rank with input rank",
+                "grows at every gain",
+            ),
         ):
-            found.append(at_least(f"{series}: {claim}", of_planes(rows[temporal], quantity), _GROWTH[quantity], reason=reason))
-        for name, axis, claim in ((temporal, 0, "temporal rank that input rank explains"), (spatial, 1, "spatial rank that gain explains")):
+            found.append(
+                at_least(
+                    f"{series}: {claim}",
+                    of_planes(rows[temporal], quantity),
+                    _GROWTH[quantity],
+                    reason=reason,
+                )
+            )
+        for name, axis, claim in (
+            (temporal, 0, "temporal rank that input rank explains"),
+            (spatial, 1, "spatial rank that gain explains"),
+        ):
             share = of_planes(rows[name], partial(share_explained, axis=axis))
             words = f"{series}: share of the variance of log {claim}"
-            found.append(at_least(words, share, 0.5, reason="governs it: explains more than all else together"))
+            found.append(
+                at_least(
+                    words, share, 0.5, reason="governs it: explains more than all else together"
+                )
+            )
     return found

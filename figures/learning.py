@@ -1,4 +1,6 @@
-"""What figures 4 and 4b share: SGD on Memory-Pro from several initializations, drawn side by side."""
+"""What figures 4 and 4b share: SGD on Memory-Pro from several initializations, drawn
+side by side.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +10,99 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kpflow_cli.plotting.style import (
+    COLOURS,
+    FULL_WIDTH,
+    LINE_STYLES,
+    StyledFigure,
+    letter,
+    mosaic,
+    shades,
+    training_step_axis,
+)
+
 from .drawn import Tables, drawn, first_step, last_step, measured, pick, stacked
-from .style import COLOURS, FULL_WIDTH, LINE_STYLES, StyledFigure, letter, mosaic, shades, training_step_axis
 
 LEARNED, UNLEARNED = 0.8, 0.1
 MODES = (1, 2, 3)
 
 
 def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
-    """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input trajectories; a line a seed or trial."""
+    """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input
+    trajectories; a line a seed or trial.
+    """
     parts = []
     ntk, first_seed = pick(tables["measurements"], operator="ntk"), tables["training"]["seed"].min()
     for run in networks:
         training = pick(tables["training"], run=run)
         courses = ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES))
-        parts += [drawn(course, run, line=training["seed"], x=training["step"], value=training[course]) for course in courses]
-        for quantity in [f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES]:
+        parts += [
+            drawn(course, run, line=training["seed"], x=training["step"], value=training[course])
+            for course in courses
+        ]
+        for quantity in [
+            f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES
+        ]:
             rows = pick(ntk, run=run, quantity=quantity)
             parts.append(measured(quantity, run, rows, line=rows["seed"], x=rows["step"]))
-        for moment, outputs in (("before", first_step(tables["outputs"])), ("after", last_step(tables["outputs"]))):
+        for moment, outputs in (
+            ("before", first_step(tables["outputs"])),
+            ("after", last_step(tables["outputs"])),
+        ):
             rows = pick(outputs, run=run, seed=first_seed, channel=2)
             lines = {"line": rows["trial"], "x": rows["time"]}
-            parts += [drawn(f"{kind}_{moment}", run, value=rows[kind], **lines) for kind in ("output", "target")]
+            parts += [
+                drawn(f"{kind}_{moment}", run, value=rows[kind], **lines)
+                for kind in ("output", "target")
+            ]
         paths = pick(first_step(tables["trajectories"]), run=run, seed=first_seed)
-        parts.append(drawn("trajectories", run, line=paths["start"], x=paths["pc1"], y=paths["pc2"], value=paths["pc3"]))
-        ends = pick(first_step(tables["end_states"]), run=run).groupby("seed")["end_state"].nunique()
-        parts.append(drawn("end_states", run, line=pd.Series(ends.index), value=ends.reset_index(drop=True).astype(float)))
+        parts.append(
+            drawn(
+                "trajectories",
+                run,
+                line=paths["start"],
+                x=paths["pc1"],
+                y=paths["pc2"],
+                value=paths["pc3"],
+            )
+        )
+        ends = (
+            pick(first_step(tables["end_states"]), run=run).groupby("seed")["end_state"].nunique()
+        )
+        parts.append(
+            drawn(
+                "end_states",
+                run,
+                line=pd.Series(ends.index),
+                value=ends.reset_index(drop=True).astype(float),
+            )
+        )
         points = pick(first_step(tables["fixed_points"]), run=run, seed=first_seed)
-        parts.append(drawn("points", run, line=points["point"], x=points["pc1"], y=points["pc2"], value=points["pc3"]))
+        parts.append(
+            drawn(
+                "points",
+                run,
+                line=points["point"],
+                x=points["pc1"],
+                y=points["pc2"],
+                value=points["pc3"],
+            )
+        )
     return stacked([part for part in parts if len(part)])
 
 
 def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigure:
-    """Outputs before and after, and zero-input trajectories, a column a network; below, the course of training."""
+    """Outputs before and after, and zero-input trajectories, a column a network; below, the course
+    of training.
+    """
     runs = list(networks)
     layout = [[f"{kind}_{run}" for run in runs] for kind in ("before", "after", "paths")]
     layout.append(["loss", "quotient", "overlap"])
-    figure, panels = mosaic([*layout, ["fraction_1", "fraction_2", "fraction_3"]], (FULL_WIDTH, 8.2), (1, 1, 1.1, 1.2, 1.2))
+    figure, panels = mosaic(
+        [*layout, ["fraction_1", "fraction_2", "fraction_3"]],
+        (FULL_WIDTH, 8.2),
+        (1, 1, 1.1, 1.2, 1.2),
+    )
     letters = iter("abcdefghi")
     for kind in ("before", "after", "paths"):
         letter(panels[f"{kind}_{runs[0]}"], next(letters))
@@ -66,12 +124,17 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
     panels["loss"].set(yscale="log", ylabel="evaluation loss")
     panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
     for mode in MODES:
-        panels[f"fraction_{mode}"].set(ylabel="learned fraction", ylim=(-0.35, 1.35), title=f"target mode {mode}")
+        panels[f"fraction_{mode}"].set(
+            ylabel="learned fraction", ylim=(-0.35, 1.35), title=f"target mode {mode}"
+        )
     looks = zip(networks.values(), COLOURS, LINE_STYLES, "os^", strict=False)
     handles = [
-        Line2D([], [], color=colour, linestyle=style, marker=mark, markersize=3, label=label) for label, colour, style, mark in looks
+        Line2D([], [], color=colour, linestyle=style, marker=mark, markersize=3, label=label)
+        for label, colour, style, mark in looks
     ]
-    handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.6, label="targets (a line a trial)"))
+    handles.append(
+        Line2D([], [], color="0.4", linestyle="--", linewidth=0.6, label="targets (a line a trial)")
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -99,9 +162,20 @@ def _draw_paths(panel: Axes, data: pd.DataFrame, run: str) -> None:
 def _draw_course(panel: Axes, data: pd.DataFrame, runs: list[str], name: str) -> None:
     for order, run in enumerate(runs):
         for _, line in pick(data, panel=name, series=run).groupby("line"):
-            panel.plot(line["x"], line["value"], color=COLOURS[order], linestyle=LINE_STYLES[order], linewidth=1.0)
+            panel.plot(
+                line["x"],
+                line["value"],
+                color=COLOURS[order],
+                linestyle=LINE_STYLES[order],
+                linewidth=1.0,
+            )
             panel.fill_between(
-                line["x"], line["value"] - line["stderr"], line["value"] + line["stderr"], color=COLOURS[order], alpha=0.3, linewidth=0
+                line["x"],
+                line["value"] - line["stderr"],
+                line["value"] + line["stderr"],
+                color=COLOURS[order],
+                alpha=0.3,
+                linewidth=0,
             )
     if name.startswith("rayleigh"):
         training_step_axis(panel)
@@ -116,14 +190,22 @@ def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str])
             rows = rows[rows["x"] == 0]
             place = mode + 0.22 * (order - 1)
             panel.errorbar(
-                [place] * len(rows), rows["value"], rows["stderr"], fmt="os^D"[order], color=COLOURS[order], markersize=3.5, linewidth=0.8
+                [place] * len(rows),
+                rows["value"],
+                rows["stderr"],
+                fmt="os^D"[order],
+                color=COLOURS[order],
+                markersize=3.5,
+                linewidth=0.8,
             )
     panel.set(yscale="log", xlabel="target mode", ylabel="overlap at step 0", xlim=(0.5, 3.5))
     panel.set_xticks(list(MODES))
 
 
 def fractions_at(data: pd.DataFrame, run: str, step: float | None, seed: int) -> list[float]:
-    """Learned fractions of all modes at a step, the last by default; NaN where the step is not in the table."""
+    """Learned fractions of all modes at a step, the last by default; NaN where the step is not in
+    the table.
+    """
     found = []
     for mode in MODES:
         rows = pick(data, panel=f"learned_fraction_{mode}", series=run, line=seed)
@@ -135,7 +217,9 @@ def fractions_at(data: pd.DataFrame, run: str, step: float | None, seed: int) ->
 def first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
     """The first evaluated step at which all fractions are above 0.8; NaN if there is none."""
     rows = pick(data, series=run, line=seed)
-    wide = rows[rows["panel"].isin([f"learned_fraction_{mode}" for mode in MODES])].pivot_table(index="x", columns="panel", values="value")
+    wide = rows[rows["panel"].isin([f"learned_fraction_{mode}" for mode in MODES])].pivot_table(
+        index="x", columns="panel", values="value"
+    )
     return float(wide.index[(wide > LEARNED).all(axis=1)].min()) if len(wide) else float("nan")
 
 
@@ -146,4 +230,8 @@ def seeds(data: pd.DataFrame) -> list[int]:
 
 def worst(values: list[float], *, largest: bool) -> float:
     """The largest or smallest; NaN if one is NaN or there is none."""
-    return float("nan") if not values or any(value != value for value in values) else (max if largest else min)(values)
+    return (
+        float("nan")
+        if not values or any(value != value for value in values)
+        else (max if largest else min)(values)
+    )

@@ -1,4 +1,6 @@
-"""kpflow: measure the operator that gradient descent induces on a network's state, NTK_S = P K P^*."""
+"""kpflow: measure the operator that gradient descent induces on a network's state,
+NTK_S = P K P^*.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 

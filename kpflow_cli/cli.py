@@ -12,7 +12,7 @@ from kpflow_cli import __version__
 from kpflow_cli.errors import FailedRunError, UserError, nearest
 
 if TYPE_CHECKING:
-    from kpflow_cli.configuration import Point
+    from kpflow_cli.config.command_line import Point
 
 _HELP = """\
 kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
@@ -39,7 +39,9 @@ options: --help, --version
 
 
 def main() -> int:
-    """Entry point; returns the exit status: 0, 1 for work that failed, 2 for a mistake in the arguments, 130 after Ctrl-C."""
+    """Entry point; returns the exit status: 0, 1 for work that failed, 2 for a mistake in the
+    arguments, 130 after Ctrl-C.
+    """
     try:
         return _dispatch(sys.argv[1:])
     except KeyboardInterrupt:
@@ -63,13 +65,16 @@ def _dispatch(arguments: list[str]) -> int:
     command, *rest = arguments
     if command not in _COMMANDS:
         valid = ", ".join(_COMMANDS)
-        print(f"kpflow: no command '{command}'{nearest(command, _COMMANDS)}; valid: {valid}", file=sys.stderr)
+        print(
+            f"kpflow: no command '{command}'{nearest(command, _COMMANDS)}; valid: {valid}",
+            file=sys.stderr,
+        )
         return 2
     return _COMMANDS[command](rest)
 
 
 def _run(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import execute, exit_status, sweep_overrides, tell
+    from kpflow_cli.config.command_line import execute, exit_status, sweep_overrides, tell
 
     try:
         overrides = sweep_overrides(arguments)
@@ -85,33 +90,44 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_job(point: Point) -> None:
-    from kpflow_cli.figures.run_plots import PLOTS
-    from kpflow_cli.runner import run
-    from kpflow_cli.store import identity_hash
-    from kpflow_cli.validation import identity
+    from kpflow_cli.config.validation import identity
+    from kpflow_cli.plotting.run_plots import PLOTS
+    from kpflow_cli.run.folder import identity_hash
+    from kpflow_cli.run.runner import run
 
     config = point.config
     chosen = Path(config.run_dir).expanduser() if config.run_dir is not None else None
-    run(config, chosen or Path("runs") / point.choices["task"] / point.choices["model"] / identity_hash(identity(config)), PLOTS)
+    run(
+        config,
+        chosen
+        or Path("runs")
+        / point.choices["task"]
+        / point.choices["model"]
+        / identity_hash(identity(config)),
+        PLOTS,
+    )
 
 
 def _verify(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import execute
+    from kpflow_cli.config.command_line import execute
 
     return execute("verify", arguments, _verify_job)
 
 
 def _verify_job(point: Point) -> None:
-    from kpflow_cli.verification import verify
+    from kpflow_cli.verification.comparisons import verify
 
     verify(point.config)
 
 
 def _list(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import choices, tell
+    from kpflow_cli.config.command_line import choices, tell
 
     if arguments in (["--help"], ["-h"]):
-        print("usage: kpflow list\n\nThe choices of each configuration group, as in `kpflow run task=memorypro model=gru`.")
+        print(
+            "usage: kpflow list\n\nThe choices of each configuration group, as in `kpflow run "
+            "task=memorypro model=gru`."
+        )
         return 0
     if arguments:
         tell(UserError(f"list takes no arguments, got '{arguments[0]}'"))
@@ -144,13 +160,13 @@ Writes bench.csv, bench_detail.csv and plots/bench.{png,pdf}.
 
 
 def _bench(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import exit_status, tell
+    from kpflow_cli.config.command_line import exit_status, tell
 
     if arguments in (["--help"], ["-h"]):
         print(_BENCH_HELP, end="")
         return 0
     from kpflow_cli.benchmarks.report import Settings, bench
-    from kpflow_cli.figures.bench_plots import draw_bench
+    from kpflow_cli.plotting.bench_plots import draw_bench
     from kpflow_cli.tasks.memory_pro import of_length
 
     try:
@@ -162,8 +178,8 @@ def _bench(arguments: list[str]) -> int:
 
 
 def _figure(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import exit_status, tell
-    from kpflow_cli.figure_command import HELP, figure
+    from kpflow_cli.config.command_line import exit_status, tell
+    from kpflow_cli.reproduction.command import HELP, figure
 
     if any(argument in ("--help", "-h") for argument in arguments):
         print(HELP, end="")
@@ -185,12 +201,12 @@ threshold, verdict. Why a threshold stands where it does is told by `kpflow figu
 
 
 def _claims(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import exit_status, tell
+    from kpflow_cli.config.command_line import exit_status, tell
 
     if arguments in (["--help"], ["-h"]):
         print(_CLAIMS_HELP, end="")
         return 0
-    from kpflow_cli.claims import collected
+    from kpflow_cli.reproduction.claims import collected
 
     try:
         if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
@@ -203,7 +219,7 @@ def _claims(arguments: list[str]) -> int:
 
 
 def _table(arguments: list[str]) -> int:
-    from kpflow_cli.configuration import exit_status, tell
+    from kpflow_cli.config.command_line import exit_status, tell
     from kpflow_cli.sweeps.table import HELP, table
 
     if any(argument in ("--help", "-h") for argument in arguments):
@@ -229,8 +245,10 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 
 def _complete(arguments: list[str]) -> int:
-    """Tab completion: the subcommand is ours to complete, what follows is Hydra's, which knows nothing of subcommands."""
-    from kpflow_cli.configuration import execute
+    """Tab completion: the subcommand is ours to complete, what follows is Hydra's, which knows
+    nothing of subcommands.
+    """
+    from kpflow_cli.config.command_line import execute
 
     program, *words = os.environ.get("COMP_LINE", "").split(" ") or [""]
     querying = any(argument.startswith("query=") for argument in arguments)

@@ -12,7 +12,9 @@ class UserError(Exception):
     @classmethod
     def unknown(cls, key: str, value: object, valid: Iterable[str]) -> UserError:
         """``key=value`` is none of the valid choices; names them and the nearest."""
-        return cls(f"{key}={value}: unknown{nearest(str(value), valid)}; valid: {', '.join(sorted(valid))}")
+        return cls(
+            f"{key}={value}: unknown{nearest(str(value), valid)}; valid: {', '.join(sorted(valid))}"
+        )
 
 
 class InUseError(UserError):
@@ -20,7 +22,9 @@ class InUseError(UserError):
 
 
 class FailedRunError(Exception):
-    """Sound input, but the work failed (training diverged, a verification does not hold); told in one line, exit status 1."""
+    """Sound input, but the work failed (training diverged, a verification does not hold); told in
+    one line, exit status 1.
+    """
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

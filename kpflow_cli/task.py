@@ -53,22 +53,29 @@ class Task(Protocol):
 class TeacherTask(Protocol):
     """What a task has besides, whose targets are the outputs of a network like the trained one."""
 
-    def prepare(self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator) -> None:
-        """Called once, before any batch is asked for. Every draw from ``generator``, but for the teacher's weights.
+    def prepare(
+        self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator
+    ) -> None:
+        """Called once, before any batch is asked for. Every draw from ``generator``, but for the
+        teacher's weights.
 
-        ``draw_teacher`` makes a network of the student's configuration with weights of its own; keywords change keys of the model.
+        ``draw_teacher`` makes a network of the student's configuration with weights of its own;
+        keywords change keys of the model.
         """
 
 
 def share_solved(outputs: Tensor, targets: Tensor) -> float:
-    """Share of trials, in [0, 1], whose squared error is below a tenth of the target's power; both ``(B, T, n_out)``."""
+    """Share of trials, in [0, 1], whose squared error is below a tenth of the target's power; both
+    ``(B, T, n_out)``.
+    """
     errors = (outputs - targets).square().sum(dim=(1, 2))
     return float((errors < _SOLVED * targets.square().sum(dim=(1, 2))).double().mean())
 
 
 @dataclass(frozen=True)
 class TargetModes:
-    """The targets as sum_i s_i u_i w_i^T (paper.md, section 2), float64, s descending, zero modes left out.
+    """The targets as sum_i s_i u_i w_i^T (paper.md, section 2), float64, s descending, zero modes
+    left out.
 
     Attributes:
         trial_time: u_i, ``(k, B, T)``, orthonormal.
@@ -81,8 +88,12 @@ class TargetModes:
     strengths: Tensor
 
     def learned_fractions(self, outputs: Tensor) -> list[float]:
-        """<u_i^T out, w_i> / s_i of outputs ``(B, T, n_out)``: 0 at zero output, 1 when solved, negative when sign-flipped."""
-        projected = torch.einsum("kbt,bto,ko->k", self.trial_time, outputs.double().cpu(), self.channels)
+        """<u_i^T out, w_i> / s_i of outputs ``(B, T, n_out)``: 0 at zero output, 1 when solved,
+        negative when sign-flipped.
+        """
+        projected = torch.einsum(
+            "kbt,bto,ko->k", self.trial_time, outputs.double().cpu(), self.channels
+        )
         return [float(fraction) for fraction in projected / self.strengths]
 
     def in_outputs(self) -> Tensor:
@@ -91,8 +102,12 @@ class TargetModes:
 
 
 def target_modes(targets: Tensor) -> TargetModes:
-    """Singular modes of targets ``(B, T, n_out)``; a group of equal singular values is rotated to the output channels, in their order."""
-    left, strengths, right = torch.linalg.svd(targets.double().cpu().flatten(0, 1), full_matrices=False)
+    """Singular modes of targets ``(B, T, n_out)``; a group of equal singular values is rotated to
+    the output channels, in their order.
+    """
+    left, strengths, right = torch.linalg.svd(
+        targets.double().cpu().flatten(0, 1), full_matrices=False
+    )
     rank = int((strengths > strengths[0] * 1e-10).sum())
     start = 0
     while start < rank:
@@ -103,11 +118,15 @@ def target_modes(targets: Tensor) -> TargetModes:
         rotation = _rotation_to_channels(right[group])
         left[:, group], right[group] = left[:, group] @ rotation.T, rotation @ right[group]
         start = end
-    return TargetModes(left[:, :rank].T.reshape(rank, *targets.shape[:2]), right[:rank], strengths[:rank])
+    return TargetModes(
+        left[:, :rank].T.reshape(rank, *targets.shape[:2]), right[:rank], strengths[:rank]
+    )
 
 
 def _rotation_to_channels(right: Tensor) -> Tensor:
-    """The orthogonal matrix that brings the rows of ``right``, ``(g, n_out)``, nearest to g output channels."""
+    """The orthogonal matrix that brings the rows of ``right``, ``(g, n_out)``, nearest to g output
+    channels.
+    """
     channels = right.norm(dim=0).topk(len(right)).indices.sort().values
     outer, _, inner = torch.linalg.svd(right[:, channels].T)
     return outer @ inner

@@ -1,4 +1,6 @@
-"""Attention: a network learns the output of a random one of the same architecture on random inputs (paper.md, section 2)."""
+"""Attention: a network learns the output of a random one of the same architecture on random inputs
+(paper.md, section 2).
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.models.sites import Model
+from kpflow_cli.models.base import Model
 from kpflow_cli.task import Batch, share_solved
 
 
 @dataclass
 class Attention:
-    """Inputs are independent standard normal numbers; the target is the teacher's one output, standardized.
+    """Inputs are independent standard normal numbers; the target is the teacher's one output,
+    standardized.
 
-    Teacher and student are one model configuration, ``model=attention`` or any other, with weights of their own; the student's all train.
+    Teacher and student are one model configuration, ``model=attention`` or any other, with weights
+    of their own; the student's all train.
 
     Attributes:
         input_dim: n_in.
         time_steps: T.
         evaluation_trials: number of trials that everything is measured on.
-        standardize: shift and scale targets to mean 0 and variance 1 over the evaluation trials; a random teacher's output is else mostly
-            its bias, learned in a few steps.
+        standardize: shift and scale targets to mean 0 and variance 1 over the evaluation trials; a
+            random teacher's output is else mostly its bias, learned in a few steps.
     """
 
     input_dim: int
@@ -38,7 +42,12 @@ class Attention:
         """n_in."""
         return self.input_dim
 
-    def prepare(self, _student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator) -> None:
+    def prepare(
+        self,
+        _student: nn.Module,
+        draw_teacher: Callable[..., nn.Module],
+        generator: torch.Generator,
+    ) -> None:
         """Draw the teacher and the evaluation inputs."""
         teacher = draw_teacher().requires_grad_(False).eval()
         assert isinstance(teacher, Model)
@@ -53,7 +62,9 @@ class Attention:
     @torch.no_grad()
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` fresh trials."""
-        inputs = torch.randn(batch_size, self.time_steps, self.input_dim, dtype=torch.float64, generator=generator)
+        inputs = torch.randn(
+            batch_size, self.time_steps, self.input_dim, dtype=torch.float64, generator=generator
+        )
         weight = next(self._teacher.parameters())
         targets = self._teacher.training_outputs(inputs.to(weight.device, weight.dtype))
         return Batch(inputs, (targets.to(inputs) - self._offset) / self._scale)

@@ -1,4 +1,6 @@
-"""Memory-Pro: an angle shown for a while, held in memory, reported once the fixation input goes off (paper.md, section 2)."""
+"""Memory-Pro: an angle shown for a while, held in memory, reported once the fixation input goes off
+(paper.md, section 2).
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,20 @@ class MemoryPro:
 
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` trials, angles uniform on [0, 2 pi)."""
-        trials = self._trials(2 * math.pi * torch.rand(batch_size, dtype=torch.float64, generator=generator))
+        trials = self._trials(
+            2 * math.pi * torch.rand(batch_size, dtype=torch.float64, generator=generator)
+        )
         noise = torch.randn(trials.inputs.shape, dtype=torch.float64, generator=generator)
         return Batch(trials.inputs + self.noise * noise, trials.targets)
 
     def evaluation_batch(self) -> Batch:
         """``evaluation_trials`` trials, angles 0, 2 pi / B, ..., without noise."""
-        return self._trials(2 * math.pi * torch.arange(self.evaluation_trials, dtype=torch.float64) / self.evaluation_trials)
+        return self._trials(
+            2
+            * math.pi
+            * torch.arange(self.evaluation_trials, dtype=torch.float64)
+            / self.evaluation_trials
+        )
 
     def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
         """Share of trials whose error is below pi/10 on both stimulus channels at the last step."""
@@ -65,4 +74,10 @@ class MemoryPro:
 def of_length(trials: int, steps: int) -> MemoryPro:
     """The task with ``steps`` time steps, a third for each period, and evaluation on ``trials``."""
     stimulus, memory = steps // 3, (steps + 1) // 3
-    return MemoryPro(stimulus, memory, steps - stimulus - memory, noise=0.1 * math.sqrt(2), evaluation_trials=trials)
+    return MemoryPro(
+        stimulus,
+        memory,
+        steps - stimulus - memory,
+        noise=0.1 * math.sqrt(2),
+        evaluation_trials=trials,
+    )

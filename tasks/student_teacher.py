@@ -1,4 +1,6 @@
-"""Student-teacher: a network learns the output of a fixed one from inputs of a given rank (paper.md, section 2)."""
+"""Student-teacher: a network learns the output of a fixed one from inputs of a given rank
+(paper.md, section 2).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.sites import RecurrentModel
+from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.task import Batch, share_solved
 
 
 @dataclass
 class StudentTeacher:
-    """Inputs x = z Q^T, z standard normal of dimension ``input_rank``, Q orthonormal; the target is the teacher's one output.
+    """Inputs x = z Q^T, z standard normal of dimension ``input_rank``, Q orthonormal; the target is
+    the teacher's one output.
 
-    Teacher and student are one model configuration, without biases. What the case trains is the student's own, all else the teacher's.
+    Teacher and student are one model configuration, without biases. What the case trains is the
+    student's own, all else the teacher's.
 
     Attributes:
         case: the student's own weights: ``W`` recurrent, ``Win`` input, ``both``.
         input_rank, input_dim: r_x and n_in, r_x <= n_in.
-        normalize_inputs: divide inputs by sqrt(r_x), so that their power does not grow with the rank.
+        normalize_inputs: divide inputs by sqrt(r_x), so that their power does not grow with the
+            rank.
         time_steps: T.
         evaluation_trials: number of trials that everything is measured on.
         teacher_gain: g*, factor on the teacher's initial recurrent weights.
@@ -43,7 +48,10 @@ class StudentTeacher:
 
     def __post_init__(self) -> None:
         if self.input_rank > self.input_dim:
-            raise UserError(f"task.input_rank={self.input_rank}: impossible; at most task.input_dim={self.input_dim}")
+            raise UserError(
+                f"task.input_rank={self.input_rank}: impossible; at most "
+                f"task.input_dim={self.input_dim}"
+            )
 
     @property
     def input_size(self) -> int:
@@ -51,19 +59,33 @@ class StudentTeacher:
         return self.input_dim
 
     @torch.no_grad()
-    def prepare(self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator) -> None:
-        """Draw the teacher, Q and the evaluation inputs; give the student the teacher's weights and let it train those of the case.
+    def prepare(
+        self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator
+    ) -> None:
+        """Draw the teacher, Q and the evaluation inputs; give the student the teacher's weights and
+        let it train those of the case.
 
-        Raises UserError for a model whose recurrent and input weights are not known, or with planted fixed points.
+        Raises UserError for a model whose recurrent and input weights are not known, or with
+        planted fixed points.
         """
         if not isinstance(student, RecurrentModel):
-            raise UserError("task=student_teacher: needs a model with recurrent and input weights; valid: model=vanilla_rnn, rnn, gru")
+            raise UserError(
+                "task=student_teacher: needs a model with recurrent and input weights; valid: "
+                "model=vanilla_rnn, rnn, gru"
+            )
         if len(student.fixed_points):
-            raise UserError(f"model.fixed_points={len(student.fixed_points)}: task=student_teacher has none, they would not stay fixed")
+            raise UserError(
+                f"model.fixed_points={len(student.fixed_points)}: task=student_teacher has none, "
+                "they would not stay fixed"
+            )
         teacher = draw_teacher(gain=self.teacher_gain)
         assert isinstance(teacher, RecurrentModel)
         _drop_biases(teacher)
-        own = {"W": (student.recurrent_weight,), "Win": (student.input_weight,), "both": (student.recurrent_weight, student.input_weight)}
+        own = {
+            "W": (student.recurrent_weight,),
+            "Win": (student.input_weight,),
+            "both": (student.recurrent_weight, student.input_weight),
+        }
         trained = own[self.case]
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name in trained)
@@ -72,7 +94,9 @@ class StudentTeacher:
             elif name == student.input_weight:
                 parameter.mul_(self.input_gain)
         self._teacher = teacher.requires_grad_(False)
-        square = torch.randn(self.input_dim, self.input_dim, dtype=torch.float64, generator=generator)
+        square = torch.randn(
+            self.input_dim, self.input_dim, dtype=torch.float64, generator=generator
+        )
         # all of Q is drawn whatever the rank: ranks of one seed share their leading directions
         self._basis = torch.linalg.qr(square).Q[:, : self.input_rank]
         self._evaluation = self.training_batch(self.evaluation_trials, generator)
@@ -80,7 +104,9 @@ class StudentTeacher:
     @torch.no_grad()
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` fresh trials."""
-        latent = torch.randn(batch_size, self.time_steps, self.input_rank, dtype=torch.float64, generator=generator)
+        latent = torch.randn(
+            batch_size, self.time_steps, self.input_rank, dtype=torch.float64, generator=generator
+        )
         inputs = latent @ self._basis.T
         if self.normalize_inputs:
             inputs /= math.sqrt(self.input_rank)

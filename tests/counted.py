@@ -1,4 +1,6 @@
-"""A task that writes a line for every training batch that is asked of it: how often was each step of each run made?"""
+"""A task that writes a line for every training batch that is asked of it: how often was each step
+of each run made?
+"""
 
 from __future__ import annotations
 

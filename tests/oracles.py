@@ -1,4 +1,6 @@
-"""Slow, independent answers in float64: small models, their dense P, D_theta f, K, NTK_S and core by autograd, and known spectra."""
+"""Slow, independent answers in float64: small models, their dense P, D_theta f, K, NTK_S and core
+by autograd, and known spectra.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.models.gru import GRU
 from kpflow_cli.models.initialization import InitialWeights
 from kpflow_cli.models.rnn import ContinuousTimeRNN, VanillaRNN
-from kpflow_cli.models.sites import RecurrentModel
 from kpflow_cli.operators import LinearOperator
 
 KINDS = ("gru", "gru_without_bias", "rnn", "vanilla_rnn", "vanilla_rnn_without_bias")
@@ -30,7 +32,9 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """||actual - expected|| / ||expected||; for an expected zero, the norm of what should be zero."""
+    """||actual - expected|| / ||expected||; for an expected zero, the norm of what
+    should be zero.
+    """
     assert actual.shape == expected.shape
     assert actual.isfinite().all()
     size = expected.norm().item()
@@ -55,7 +59,11 @@ def build_model(
     fixed_points: int = 0,
     seed: int = 0,
 ) -> RecurrentModel:
-    weights: InitialWeights = {"gain": gain, "initialization": initialization, "generator": seeded(seed)}
+    weights: InitialWeights = {
+        "gain": gain,
+        "initialization": initialization,
+        "generator": seeded(seed),
+    }
     sizes: Sizes = {"input_size": input_size, "output_size": output_size, "units": units}
     bias = not kind.endswith("_without_bias")
     model: RecurrentModel
@@ -82,15 +90,22 @@ def freeze(model: RecurrentModel, role: str) -> None:
 
 
 def jacobian(outputs: Tensor, variables: list[Tensor]) -> Tensor:
-    """d outputs / d variables, ``(outputs.numel(), total number of variables)``, a backward pass a row."""
+    """d outputs / d variables, ``(outputs.numel(), total number of variables)``, a backward pass a
+    row.
+    """
     rows = [
-        torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True, materialize_grads=True) for output in outputs.flatten()
+        torch.autograd.grad(
+            output, variables, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for output in outputs.flatten()
     ]
     return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
 
 
 class DenseOracle:
-    """Every operator of one model on one batch as a dense matrix, from nothing but the model's forward pass."""
+    """Every operator of one model on one batch as a dense matrix, from nothing but the model's
+    forward pass.
+    """
 
     def __init__(self, model: RecurrentModel, inputs: Tensor) -> None:
         self.model, self.inputs = model, inputs
@@ -103,13 +118,17 @@ class DenseOracle:
 
     def step(self, previous: Tensor) -> Tensor:
         """f(h_{t-1}, x_t) at every trial and time as separate steps, ``(BT, n)`` to ``(BT, n)``."""
-        return self.model(self.inputs.flatten(0, 1).unsqueeze(1), initial_state=previous)[1].squeeze(1)
+        return self.model(self.inputs.flatten(0, 1).unsqueeze(1), initial_state=previous)[
+            1
+        ].squeeze(1)
 
     @cached_property
     def propagator(self) -> Tensor:
         trials, steps, units = self.states.shape
         previous = self.previous.flatten(0, 1).requires_grad_()
-        by_row = jacobian(self.step(previous), [previous]).reshape(trials, steps, units, trials, steps, units)
+        by_row = jacobian(self.step(previous), [previous]).reshape(
+            trials, steps, units, trials, steps, units
+        )
         constraint = torch.eye(self.states.numel(), dtype=torch.float64).reshape(by_row.shape)
         for trial in range(trials):
             for time in range(1, steps):
@@ -128,7 +147,11 @@ class DenseOracle:
 
     @cached_property
     def site_variables(self) -> Tensor:
-        rates = torch.tanh(self.previous) if isinstance(self.model, ContinuousTimeRNN) else self.previous
+        rates = (
+            torch.tanh(self.previous)
+            if isinstance(self.model, ContinuousTimeRNN)
+            else self.previous
+        )
         columns = []
         if any(name in self.trained for name in RECURRENT_WEIGHTS):
             columns.append(rates)
@@ -142,8 +165,12 @@ class DenseOracle:
         return torch.kron(gram, torch.eye(self.states.shape[2], dtype=torch.float64))
 
 
-def assert_linear_operator(operator: LinearOperator, dense: Tensor, *, tolerance: float = 1e-12) -> None:
-    """The operator is the matrix ``dense``: shapes, single and block products, both ways, linear, leaving their arguments as they were."""
+def assert_linear_operator(
+    operator: LinearOperator, dense: Tensor, *, tolerance: float = 1e-12
+) -> None:
+    """The operator is the matrix ``dense``: shapes, single and block products, both ways, linear,
+    leaving their arguments as they were.
+    """
     assert dense.shape == (operator.out_size, operator.in_size)
     for current, matrix in ((operator, dense), (operator.adjoint, dense.T)):
         block = normal(3, *current.in_shape, seed=1)
@@ -160,10 +187,20 @@ def assert_linear_operator(operator: LinearOperator, dense: Tensor, *, tolerance
         assert relative_error(current.dense(), matrix) < tolerance
         assert current.matblock(block[:0]).shape == (0, *current.out_shape)
     outputs = normal(3, *operator.out_shape, seed=2)
-    assert relative_error(operator.adjoint_matblock(outputs).reshape(3, -1), outputs.reshape(3, -1) @ dense) < tolerance
+    assert (
+        relative_error(
+            operator.adjoint_matblock(outputs).reshape(3, -1), outputs.reshape(3, -1) @ dense
+        )
+        < tolerance
+    )
     # the same vectors in another memory layout
     scattered = normal(*operator.in_shape, 3, seed=3).movedim(-1, 0)
-    assert relative_error(operator.matblock(scattered).reshape(3, -1), scattered.reshape(3, -1) @ dense.T) < tolerance
+    assert (
+        relative_error(
+            operator.matblock(scattered).reshape(3, -1), scattered.reshape(3, -1) @ dense.T
+        )
+        < tolerance
+    )
 
 
 def rotation(size: int, seed: int = 0) -> Tensor:
@@ -172,7 +209,9 @@ def rotation(size: int, seed: int = 0) -> Tensor:
 
 
 def spectrum(name: str, size: int) -> Tensor:
-    """Eigenvalues, descending: ``flat``, ``power_law``, ``exponential``, ``low_rank``, ``rank_one`` or ``zero``."""
+    """Eigenvalues, descending: ``flat``, ``power_law``, ``exponential``, ``low_rank``, ``rank_one``
+    or ``zero``.
+    """
     index = torch.arange(size, dtype=torch.float64)
     return {
         "flat": torch.full_like(index, 2.5),

@@ -9,8 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from kpflow_cli.configuration import register_help
-from kpflow_cli.validation import checked
+from kpflow_cli.config.command_line import register_help
+from kpflow_cli.config.validation import checked
 
 KPFLOW = Path(sys.executable).parent / "kpflow"
 
@@ -39,12 +39,18 @@ def small_config(*overrides: str, config_name: str = "config") -> DictConfig:
     """The checked configuration of a small run, as the command line would compose it."""
     register_help()
     with initialize_config_module("kpflow_cli.configs", version_base="1.3"):
-        return checked(compose(config_name, [*SMALL, *overrides] if config_name == "config" else list(overrides)))
+        return checked(
+            compose(
+                config_name, [*SMALL, *overrides] if config_name == "config" else list(overrides)
+            )
+        )
 
 
 def kpflow(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the installed command to its end."""
-    return subprocess.run([KPFLOW, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        [KPFLOW, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def table_bytes(run_dir: Path) -> dict[str, bytes]:

@@ -15,7 +15,11 @@ MAKEFILE = (Path(__file__).parent.parent / "Makefile").read_text()
 
 
 def test_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "global_ntk" in block)
+    example = next(
+        block
+        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+        if "global_ntk" in block
+    )
     exec(compile(example, "README.md", "exec"), {})
     estimate = r"\d+\.\d+ \+- \d+\.\d+ \(\d+ probes\)"
     assert re.fullmatch(rf"P K P\^\* {estimate}\n{estimate} {estimate}\n", capsys.readouterr().out)

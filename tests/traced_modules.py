@@ -1,4 +1,6 @@
-"""Modules of every kind of layer, with float64 parameters, and their NTK_S by dense autograd through torch's own layers."""
+"""Modules of every kind of layer, with float64 parameters, and their NTK_S by dense autograd
+through torch's own layers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from torch.nn import functional
 
 
 class TiedLanguageModel(nn.Module):
-    """Embedding and readout share their weight, a layer is used twice, a padding index does not train."""
+    """Embedding and readout share their weight, a layer is used twice, a padding index does not
+    train.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +90,9 @@ def causally_masked(layer: nn.Module) -> nn.Module:
             self.layer = layer
 
         def forward(self, inputs: Tensor) -> Tensor:
-            mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1], dtype=inputs.dtype)
+            mask = nn.Transformer.generate_square_subsequent_mask(
+                inputs.shape[1], dtype=inputs.dtype
+            )
             return self.layer(inputs, src_mask=mask, is_causal=True)
 
     return Masked()
@@ -96,20 +102,34 @@ SEQUENCES = normal(2, 3, 4, seed=1)
 TOKENS = torch.tensor([[0, 2, 3], [1, 1, 4]])
 # a module and what it is called with
 MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
-    "mlp": (lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3, bias=False)), SEQUENCES),
+    "mlp": (
+        lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3, bias=False)),
+        SEQUENCES,
+    ),
     "cnn": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 2, 2, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(8, 3)
+            nn.Conv2d(1, 2, 2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(2, 2, 1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
         ),
         SEQUENCES.unsqueeze(1),
     ),
-    "conv1d_options": (lambda: nn.Conv1d(4, 6, 2, stride=2, padding=2, dilation=2, padding_mode="circular"), normal(2, 4, 5)),
+    "conv1d_options": (
+        lambda: nn.Conv1d(4, 6, 2, stride=2, padding=2, dilation=2, padding_mode="circular"),
+        normal(2, 4, 5),
+    ),
     "conv1d_groups": (lambda: nn.Conv1d(4, 4, 2, groups=2), SEQUENCES.mT),
     "conv2d_same": (lambda: nn.Conv2d(1, 2, 3, padding="same", bias=False), SEQUENCES.unsqueeze(1)),
     "conv3d": (lambda: nn.Conv3d(1, 2, 2), normal(2, 1, 2, 3, 2)),
     "rnn_relu": (lambda: nn.RNN(4, 3, nonlinearity="relu", bias=False), SEQUENCES),
     "gru": (lambda: nn.GRU(4, 3, batch_first=True), SEQUENCES),
-    "gru_two_layers": (lambda: nn.GRU(4, 3, num_layers=2, batch_first=True, dropout=0.5), SEQUENCES),
+    "gru_two_layers": (
+        lambda: nn.GRU(4, 3, num_layers=2, batch_first=True, dropout=0.5),
+        SEQUENCES,
+    ),
     "lstm": (lambda: nn.LSTM(4, 3, batch_first=True), SEQUENCES),
     "lstm_bidirectional": (lambda: nn.LSTM(4, 3, num_layers=2, bidirectional=True), SEQUENCES),
     "lstm_projection": (lambda: nn.LSTM(4, 3, proj_size=2, bias=False), SEQUENCES),
@@ -118,7 +138,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "gru_cell": (lambda: StepByStep(nn.GRUCell(4, 3)), SEQUENCES),
     "lstm_cell": (lambda: StepByStep(nn.LSTMCell(4, 3)), SEQUENCES),
     "cross_attention": (CrossAttention, SEQUENCES),
-    "encoder_post": (lambda: causally_masked(encoder(norm_first=False, activation="gelu")), SEQUENCES),
+    "encoder_post": (
+        lambda: causally_masked(encoder(norm_first=False, activation="gelu")),
+        SEQUENCES,
+    ),
     "encoder_pre": (lambda: causally_masked(encoder(norm_first=True)), SEQUENCES),
     "tied": (TiedLanguageModel, TOKENS),
     "hand_written": (HandWritten, SEQUENCES),

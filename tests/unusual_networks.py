@@ -1,4 +1,6 @@
-"""Networks that are hard to trace: each class states what it does; parameters are drawn by torch's global generator, seeded by the test."""
+"""Networks that are hard to trace: each class states what it does; parameters are drawn by torch's
+global generator, seeded by the test.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Network(nn.Module):
         super().__init__()
         self.function = forward
         for name, part in parts.items():
-            setattr(self, name, part if isinstance(part, nn.Module) else nn.Parameter(torch.randn(part)))
+            setattr(
+                self, name, part if isinstance(part, nn.Module) else nn.Parameter(torch.randn(part))
+            )
 
     def forward(self, *inputs: Any) -> Any:
         return self.function(self, *inputs)
@@ -54,7 +58,11 @@ class ScriptedCell(nn.Module):
         self.w, self.u = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(3, 3) / 2)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        inputs, state, states = torch.tanh(self.encoder(inputs)), inputs.new_zeros(len(inputs), 3), []
+        inputs, state, states = (
+            torch.tanh(self.encoder(inputs)),
+            inputs.new_zeros(len(inputs), 3),
+            [],
+        )
         for drive in inputs.unbind(1):
             state = self.cell(drive, state, self.w, self.u)
             states.append(state)
@@ -203,7 +211,12 @@ class KeptLists(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer, self.calls, self.past, self.cache = nn.Linear(4, 3), 0, [], {"sum": torch.zeros(())}
+        self.layer, self.calls, self.past, self.cache = (
+            nn.Linear(4, 3),
+            0,
+            [],
+            {"sum": torch.zeros(())},
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.calls += 1
@@ -252,7 +265,9 @@ class AddsInPlace(nn.Module):
 
 
 class BackwardLoop(nn.Module):
-    """A loop from the last time to the first; ``restored`` puts its states into the order of time."""
+    """A loop from the last time to the first; ``restored`` puts its states into the
+    order of time.
+    """
 
     def __init__(self, *, restored: bool = True) -> None:
         super().__init__()
@@ -383,11 +398,15 @@ def replaces_its_weight(self: Network, inputs: Tensor) -> Tensor:
 
 
 class WeightNormed(nn.Module):
-    """A hidden layer whose weight is a direction times a length, under the contract of ``model=custom``."""
+    """A hidden layer whose weight is a direction times a length, under the contract of
+    ``model=custom``.
+    """
 
     def __init__(self, *, input_size: int, output_size: int, units: int) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(input_size, units)), nn.Tanh())
+        self.hidden = nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Linear(input_size, units)), nn.Tanh()
+        )
         self.readout = nn.Linear(units, output_size)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

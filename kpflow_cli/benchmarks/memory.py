@@ -11,12 +11,21 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(work: Callable[[], object]) -> float:
-    """Bytes allocated on the CPU at once, at most, while ``work`` runs, beyond those allocated before; its result included."""
-    with _silent_profiler(), profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    """Bytes allocated on the CPU at once, at most, while ``work`` runs, beyond those allocated
+    before; its result included.
+    """
+    with (
+        _silent_profiler(),
+        profile(
+            activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+        ) as profiler,
+    ):
         kept = work()
     del kept
     assert profiler.profiler is not None
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     allocated = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         allocated += event.nbytes()
@@ -25,7 +34,9 @@ def peak_bytes(work: Callable[[], object]) -> float:
 
 
 def stored_bytes(value: object) -> float:
-    """Bytes of all tensors that an object holds, through attributes and containers; what several share counts once."""
+    """Bytes of all tensors that an object holds, through attributes and containers; what several
+    share counts once.
+    """
     storages: dict[int, int] = {}
     pending, seen = [value], set[int]()
     while pending:

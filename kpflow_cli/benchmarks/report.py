@@ -15,12 +15,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from kpflow_cli import provenance
 from kpflow_cli.benchmarks.products import Cost, Instance, Size, costs
 from kpflow_cli.benchmarks.sgd_steps import STEP_MODELS, STEP_SIZE, step_costs
-from kpflow_cli.benchmarks.statistics import STATISTICS, Timed, baseline, exact_ranks, ours, trace_reductions
+from kpflow_cli.benchmarks.statistics import (
+    STATISTICS,
+    Timed,
+    baseline,
+    exact_ranks,
+    ours,
+    trace_reductions,
+)
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.store import Drawing, RunFolder, identity_hash, open_run_folder
+from kpflow_cli.run import provenance
+from kpflow_cli.run.folder import Drawing, RunFolder, identity_hash, open_run_folder
 from kpflow_cli.task import Task
 
 MODELS = ("gru", "rnn")
@@ -62,7 +69,9 @@ class Settings:
         for argument in arguments:
             name, equals, _ = argument.partition("=")
             if not equals or name not in names:
-                raise UserError(f"bench has no key '{argument}'{nearest(name, names)}; keys: {', '.join(names)}")
+                raise UserError(
+                    f"bench has no key '{argument}'{nearest(name, names)}; keys: {', '.join(names)}"
+                )
         try:
             settings = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.from_dotlist(arguments))
         except OmegaConfBaseException as error:
@@ -74,25 +83,41 @@ class Settings:
             if value <= 0 and name != "seed":
                 raise UserError(f"{name}={value}: impossible; valid: above 0")
         if made.steps < 3:
-            raise UserError(f"steps={made.steps}: impossible; valid: at least 3, one a period of the task")
+            raise UserError(
+                f"steps={made.steps}: impossible; valid: at least 3, one a period of the task"
+            )
         return made
 
     def identity(self) -> dict[str, Any]:
         """All but the folder."""
         return {"command": "bench"} | {
-            declared.name: getattr(self, declared.name) for declared in fields(self) if declared.name != "run_dir"
+            declared.name: getattr(self, declared.name)
+            for declared in fields(self)
+            if declared.name != "run_dir"
         }
 
 
-def bench(settings: Settings, make_task: Callable[[int, int], Task], draw: Callable[[pd.DataFrame], Drawing]) -> None:
-    """Measure, print, and write bench.csv, bench_detail.csv and a plot; ``make_task`` gives a task of so many trials and steps."""
+def bench(
+    settings: Settings,
+    make_task: Callable[[int, int], Task],
+    draw: Callable[[pd.DataFrame], Drawing],
+) -> None:
+    """Measure, print, and write bench.csv, bench_detail.csv and a plot; ``make_task`` gives a task
+    of so many trials and steps.
+    """
     torch.set_num_threads(settings.threads)
     identity = settings.identity()
-    path = Path(settings.run_dir).expanduser() if settings.run_dir else Path("runs") / "bench" / identity_hash(identity)
+    path = (
+        Path(settings.run_dir).expanduser()
+        if settings.run_dir
+        else Path("runs") / "bench" / identity_hash(identity)
+    )
     with open_run_folder(path, identity) as folder:
         instances = _Instances(settings, make_task)
         rows = list(_product_rows(settings, instances))
-        rows += _statistic_rows(settings, instances("gru", Size(settings.trials, settings.steps, settings.units)))
+        rows += _statistic_rows(
+            settings, instances("gru", Size(settings.trials, settings.steps, settings.units))
+        )
         rows += _step_rows(settings, make_task(STEP_SIZE.trials, STEP_SIZE.steps))
         detail = pd.DataFrame(rows)
         summary = _summary(detail, settings)
@@ -108,7 +133,12 @@ class _Instances:
         self._seed, self._make_task = settings.seed, make_task
 
     def __call__(self, name: str, size: Size) -> Instance:
-        return Instance.of(name, size, self._make_task(size.trials, size.steps), torch.Generator().manual_seed(self._seed))
+        return Instance.of(
+            name,
+            size,
+            self._make_task(size.trials, size.steps),
+            torch.Generator().manual_seed(self._seed),
+        )
 
 
 def _sizes(settings: Settings) -> list[Size]:
@@ -122,13 +152,17 @@ def _sizes(settings: Settings) -> list[Size]:
 def _product_rows(settings: Settings, instances: _Instances) -> Iterator[dict[str, Any]]:
     base, *scaled = _sizes(settings)
     todo = [(name, size) for name in MODELS for size in (base, *scaled)]
-    for name, size in tqdm(todo, desc="products", unit="size", leave=False, disable=not sys.stderr.isatty()):
+    for name, size in tqdm(
+        todo, desc="products", unit="size", leave=False, disable=not sys.stderr.isatty()
+    ):
         generator = torch.Generator().manual_seed(settings.seed)
         # larger problems take longer and vary less
         rounds = settings.rounds if size == base else min(settings.rounds, 2)
         found = list(costs(instances(name, size), settings.probes, rounds, generator))
         listed = ", ".join(f"{cost.way} {1000 * cost.seconds:.2f}" for cost in found)
-        tqdm.write(f"{name}, B = {size.trials}, T = {size.steps}, n = {size.units}, ms a probe: {listed}")
+        tqdm.write(
+            f"{name}, B = {size.trials}, T = {size.steps}, n = {size.units}, ms a probe: {listed}"
+        )
         yield from map(_product_row, found)
 
 
@@ -157,9 +191,18 @@ def _statistic_rows(settings: Settings, instance: Instance) -> list[dict[str, An
     size = dict(zip("BTn", instance.ntk.in_shape, strict=True))
 
     def rows(way: str, found: Iterator[Timed]) -> Iterator[dict[str, Any]]:
-        for timed in tqdm(found, desc=f"statistics, {way}", unit="statistic", leave=False, disable=not sys.stderr.isatty()):
+        for timed in tqdm(
+            found,
+            desc=f"statistics, {way}",
+            unit="statistic",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        ):
             estimate = timed.estimate
-            tqdm.write(f"{way:<12}{timed.statistic:<22}{estimate!s:<40}{timed.seconds:8.1f} s{' (extrapolated)' * timed.extrapolated}")
+            tqdm.write(
+                f"{way:<12}{timed.statistic:<22}{estimate!s:<40}{timed.seconds:8.1f} "
+                f"s{' (extrapolated)' * timed.extrapolated}"
+            )
             yield {
                 "section": "statistics",
                 "model": instance.name,
@@ -186,14 +229,25 @@ def _step_rows(settings: Settings, task: Task) -> Iterator[dict[str, Any]]:
         generator = torch.Generator().manual_seed(settings.seed)
         found = list(step_costs(name, STEP_SIZE, task, _STEPS_A_ROUND * settings.rounds, generator))
         listed = ", ".join(f"{cost.way} {1000 * cost.seconds:.2f}" for cost in found)
-        tqdm.write(f"{name}, {', '.join(f'{axis} = {value}' for axis, value in size.items())}, ms an SGD step: {listed}")
+        tqdm.write(
+            f"{name}, {', '.join(f'{axis} = {value}' for axis, value in size.items())}, ms an SGD "
+            f"step: {listed}"
+        )
         for cost in found:
-            yield {"section": "sgd_steps", "model": name, **size, "way": cost.way, "quantity": "one SGD step", "seconds": cost.seconds}
+            yield {
+                "section": "sgd_steps",
+                "model": name,
+                **size,
+                "way": cost.way,
+                "quantity": "one SGD step",
+                "seconds": cost.seconds,
+            }
 
 
 def _summary(detail: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     base = detail.query(
-        f"section == 'products' and model == 'gru' and B == {settings.trials} and T == {settings.steps} and n == {settings.units}"
+        f"section == 'products' and model == 'gru' and B == {settings.trials} and T == "
+        f"{settings.steps} and n == {settings.units}"
     )
     seconds = base.set_index("way")["seconds"]
     values = {
@@ -203,13 +257,21 @@ def _summary(detail: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     }
     statistics = detail[(detail["section"] == "statistics") & detail["quantity"].isin(STATISTICS)]
     by_way = statistics.groupby("way")["seconds"]
-    # ours share their probes, so the last of them is the total; the baseline's sets are one after the other
+    # ours share their probes, so the last of them is the total; the baseline's sets are one after
+    # the other
     values["six_statistics_vs_torch_func"] = by_way.sum()["torch_func"] / by_way.max()["kpflow"]
     one_sided = detail.query("section == 'products' and model == 'gru' and way == 'one_sided'")
     values |= {f"exponent_{axis}": exponent(one_sided, axis, settings) for axis in "BTn"}
-    steps = detail[detail["section"] == "sgd_steps"].pivot_table(index="model", columns="way", values="seconds")
-    values |= {f"sgd_step_{name}_vs_python_loop": steps["python_loop"][name] / steps["kpflow"][name] for name in STEP_MODELS}
-    rows = [{"measure": name, "value": value, **_verdict(name, value)} for name, value in values.items()]
+    steps = detail[detail["section"] == "sgd_steps"].pivot_table(
+        index="model", columns="way", values="seconds"
+    )
+    values |= {
+        f"sgd_step_{name}_vs_python_loop": steps["python_loop"][name] / steps["kpflow"][name]
+        for name in STEP_MODELS
+    }
+    rows = [
+        {"measure": name, "value": value, **_verdict(name, value)} for name, value in values.items()
+    ]
     rows += _ratios_of_each(statistics)
     return pd.DataFrame(rows)
 
@@ -221,24 +283,42 @@ def _verdict(name: str, value: float) -> dict[str, Any]:
 
 
 def _ratios_of_each(statistics: pd.DataFrame) -> list[dict[str, Any]]:
-    """Baseline seconds of each statistic over the seconds until ours had it too; of interest, without a target."""
+    """Baseline seconds of each statistic over the seconds until ours had it too; of interest,
+    without a target.
+    """
     seconds = statistics.pivot_table(index="quantity", columns="way", values="seconds")
-    return [{"measure": f"{name}_vs_torch_func", "value": seconds["torch_func"][name] / seconds["kpflow"][name]} for name in STATISTICS]
+    return [
+        {
+            "measure": f"{name}_vs_torch_func",
+            "value": seconds["torch_func"][name] / seconds["kpflow"][name],
+        }
+        for name in STATISTICS
+    ]
 
 
 def exponent(table: pd.DataFrame, axis: str, settings: Settings) -> float:
-    """Slope of log seconds against log size along one of the axes B, T, n, the others at their base."""
+    """Slope of log seconds against log size along one of the axes B, T, n, the others at their
+    base.
+    """
     base = {"B": settings.trials, "T": settings.steps, "n": settings.units}
     along = table
     for other in base.keys() - {axis}:
         along = along[along[other] == base[other]]
     if len(along) < 2:
         return math.nan
-    x, y = (torch.tensor(along[column].to_numpy(), dtype=torch.float64).log() for column in (axis, "seconds"))
+    x, y = (
+        torch.tensor(along[column].to_numpy(), dtype=torch.float64).log()
+        for column in (axis, "seconds")
+    )
     return (((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
 
 
-def _write(folder: RunFolder, summary: pd.DataFrame, detail: pd.DataFrame, draw: Callable[[pd.DataFrame], Drawing]) -> None:
+def _write(
+    folder: RunFolder,
+    summary: pd.DataFrame,
+    detail: pd.DataFrame,
+    draw: Callable[[pd.DataFrame], Drawing],
+) -> None:
     for name, table in (("bench", summary), ("bench_detail", detail)):
         folder.write(f"{name}.csv", table.to_csv(index=False).encode())
     folder.write_drawing("bench", draw(detail))

@@ -1,1 +1,3 @@
-"""Estimates of traces, norms, ranks, alignments and spectra, each a value with its standard error."""
+"""Estimates of traces, norms, ranks, alignments and spectra, each a value with its
+standard error.
+"""

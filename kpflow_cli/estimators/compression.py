@@ -1,4 +1,6 @@
-"""Symmetric operators compressed onto a shared frame: what products F^* x alone tell of A = F F^*."""
+"""Symmetric operators compressed onto a shared frame: what products F^* x alone tell of
+A = F F^*.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +18,35 @@ from kpflow_cli.operators.base import LinearOperator
 
 @dataclass(frozen=True)
 class Compression(PairStatistics):
-    """<x_i, A x_j> of a symmetric positive semi-definite operator A on a frame x: ``gram``, ``(r + k, r + k)`` float64."""
+    """<x_i, A x_j> of a symmetric positive semi-definite operator A on a frame x: ``gram``, ``(r +
+    k, r + k)`` float64.
+    """
 
     gram: Tensor
 
     def alignment(self, other: Compression) -> Estimate:
-        """cos(A, C) = <A, C>_F / (||A||_F ||C||_F) with an operator compressed onto the same frame, within [0, 1].
+        """cos(A, C) = <A, C>_F / (||A||_F ||C||_F) with an operator compressed onto the same frame,
+        within [0, 1].
 
-        All three inner products are totals over the same pairs, hence at most 1 by the Cauchy-Schwarz inequality. Raises ValueError if the
-        two do not share a frame.
+        All three inner products are totals over the same pairs, hence at most 1 by the
+        Cauchy-Schwarz inequality. Raises ValueError if the two do not share a frame.
         """
         if self.sampling != other.sampling:
-            raise ValueError(f"the operators were compressed onto different frames: {self.sampling}, {other.sampling}")
+            raise ValueError(
+                f"the operators were compressed onto different frames: {self.sampling}, "
+                f"{other.sampling}"
+            )
         norms = (self.squared_norm_total() * other.squared_norm_total()).sqrt()
-        return (pair_total(self.gram * other.gram, self.sampling) / norms).estimate(lower=0.0, upper=1.0)
+        return (pair_total(self.gram * other.gram, self.sampling) / norms).estimate(
+            lower=0.0, upper=1.0
+        )
 
 
-def compress(operator: LinearOperator, frame: Frame, *, block_size: int | None = None) -> Compression:
-    """The compression of a symmetric operator onto a frame, ``block_size`` vectors at a time; one product a vector.
+def compress(
+    operator: LinearOperator, frame: Frame, *, block_size: int | None = None
+) -> Compression:
+    """The compression of a symmetric operator onto a frame, ``block_size`` vectors at a time; one
+    product a vector.
 
     An operator with a ``gram_factor`` F is compressed by one-sided products F^* x alone.
     """

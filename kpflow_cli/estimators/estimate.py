@@ -13,8 +13,8 @@ class Estimate:
 
     Attributes:
         value: the estimate, always within the range of the quantity.
-        standard_error: one standard deviation of the value, or where no probe was drawn a bound of its rounding; 0 for an exact value, NaN
-            where it is unknown, as with too few probes.
+        standard_error: one standard deviation of the value, or where no probe was drawn a bound of
+            its rounding; 0 for an exact value, NaN where it is unknown, as with too few probes.
         num_probes: random vectors that the standard error rests on; 0 for an exact value.
         method: how it was found.
     """
@@ -43,8 +43,9 @@ class Estimate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Lower and upper end of the confidence interval value +- t * standard_error.
 
-        t is the quantile of Student's distribution of ``num_probes - 1`` degrees of freedom, 1 for a bound of rounding. An exact value is
-        both ends; an unknown error leaves the whole line. Raises ValueError unless ``confidence`` is between 0 and 1.
+        t is the quantile of Student's distribution of ``num_probes - 1`` degrees of freedom, 1 for
+        a bound of rounding. An exact value is both ends; an unknown error leaves the whole line.
+        Raises ValueError unless ``confidence`` is between 0 and 1.
         """
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
@@ -56,7 +57,9 @@ class Estimate:
 
 
 def _to_same_place(value: float, error: float) -> str:
-    """``value +- error``: the error to two significant digits, the value to the same decimal place."""
+    """``value +- error``: the error to two significant digits, the value to the same
+    decimal place.
+    """
     if error == 0 or not math.isfinite(error):
         return f"{value:.6g} +- {error:.2g}"
     exponent = _exponent(error)
@@ -75,16 +78,24 @@ def _exponent(number: float) -> int:
 
 @lru_cache
 def student_t_quantile(confidence: float, degrees: int) -> float:
-    """t with P(-t < T < t) = ``confidence`` for Student's T of so many degrees of freedom, by bisection of arctan(t / sqrt(degrees))."""
+    """t with P(-t < T < t) = ``confidence`` for Student's T of so many degrees of freedom, by
+    bisection of arctan(t / sqrt(degrees)).
+    """
     below, above = 0.0, math.pi / 2
     for _ in range(60):
         angle = (below + above) / 2
-        below, above = (angle, above) if _student_t_probability(angle, degrees) < confidence else (below, angle)
+        below, above = (
+            (angle, above)
+            if _student_t_probability(angle, degrees) < confidence
+            else (below, angle)
+        )
     return math.sqrt(degrees) * math.tan(angle)
 
 
 def _student_t_probability(angle: float, degrees: int) -> float:
-    """P(-t < T < t) at t = sqrt(degrees) tan(angle): the finite series of Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    """P(-t < T < t) at t = sqrt(degrees) tan(angle): the finite series of Abramowitz and Stegun
+    26.7.3 and 26.7.4.
+    """
     odd = degrees % 2
     cosine = math.cos(angle)
     term, total = (cosine if odd else 1.0), 0.0

@@ -1,4 +1,6 @@
-"""Trace, Frobenius norm, effective rank and alignment of positive semi-definite operators from what the vectors of a frame contribute."""
+"""Trace, Frobenius norm, effective rank and alignment of positive semi-definite operators from what
+the vectors of a frame contribute.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class FrameStatistics(ABC):
         return self.trace_total().estimate()
 
     def trace_share(self, part: float) -> Estimate:
-        """``part`` / tr A within [0, 1], of a part of the trace that lies in the frame's sketch, such as a Rayleigh quotient."""
+        """``part`` / tr A within [0, 1], of a part of the trace that lies in the frame's sketch,
+        such as a Rayleigh quotient.
+        """
         return (part / self.trace_total()).estimate(upper=1.0)
 
     def frobenius_norm(self) -> Estimate:
@@ -47,14 +51,20 @@ class FrameStatistics(ABC):
         return self.squared_norm_total().sqrt().estimate()
 
     def effective_rank(self) -> Estimate:
-        """Participation ratio tr(A)^2 / ||A||_F^2, within [1, dimension]; tr(A)^2 is the unbiased total of products of contributions."""
-        squared_trace = pair_total(torch.outer(self.contributions, self.contributions), self.sampling)
+        """Participation ratio tr(A)^2 / ||A||_F^2, within [1, dimension]; tr(A)^2 is the unbiased
+        total of products of contributions.
+        """
+        squared_trace = pair_total(
+            torch.outer(self.contributions, self.contributions), self.sampling
+        )
         return (squared_trace / self.squared_norm_total()).estimate(lower=1.0, upper=self.dimension)
 
 
 @dataclass(frozen=True)
 class VectorStatistics(FrameStatistics):
-    """From the images A x of the frame's vectors: ``squares`` are ||A x||^2, ``(r + k,)`` float64."""
+    """From the images A x of the frame's vectors: ``squares`` are ||A x||^2, ``(r +
+    k,)`` float64.
+    """
 
     squares: Tensor
 
@@ -63,19 +73,24 @@ class VectorStatistics(FrameStatistics):
         return vector_total(self.squares, self.sampling)
 
     def alignment(self, other: VectorStatistics, products: Tensor) -> Estimate:
-        """cos(A, C) = <A, C>_F / (||A||_F ||C||_F), from ``products`` <A x, C x>, ``(r + k,)``, on the frame of both.
+        """cos(A, C) = <A, C>_F / (||A||_F ||C||_F), from ``products`` <A x, C x>, ``(r + k,)``, on
+        the frame of both.
 
-        All three are totals over the same vectors, that is the cosine of two stacks of images: at most 1 by the Cauchy-Schwarz
-        inequality. Raises ValueError if the two do not share a frame.
+        All three are totals over the same vectors, that is the cosine of two stacks of images: at
+        most 1 by the Cauchy-Schwarz inequality. Raises ValueError if the two do not share a frame.
         """
         if self.sampling != other.sampling:
-            raise ValueError(f"the operators were multiplied with different frames: {self.sampling}, {other.sampling}")
+            raise ValueError(
+                f"the operators were multiplied with different frames: {self.sampling}, "
+                f"{other.sampling}"
+            )
         norms = (self.squared_norm_total() * other.squared_norm_total()).sqrt()
         return (vector_total(products, self.sampling) / norms).estimate(lower=0.0, upper=1.0)
 
     def random_alignment(self, other: VectorStatistics) -> Estimate:
-        """cos(A, U C U^T) on average over all rotations U: tr(A) tr(C) / (N ||A||_F ||C||_F), what an operator of C's spectrum but with an
-        unrelated basis gives."""
+        """cos(A, U C U^T) on average over all rotations U: tr(A) tr(C) / (N ||A||_F ||C||_F), what
+        an operator of C's spectrum but with an unrelated basis gives.
+        """
         traces = self.trace_total() * other.trace_total()
         norms = (self.squared_norm_total() * other.squared_norm_total()).sqrt()
         return (traces / norms / self.dimension).estimate(upper=1.0)
@@ -83,9 +98,11 @@ class VectorStatistics(FrameStatistics):
 
 @dataclass(frozen=True)
 class PairStatistics(FrameStatistics):
-    """From pairs of the frame's vectors: ``pairs`` holds what each contributes to ||A||_F^2, ``(r + k, r + k)`` float64.
+    """From pairs of the frame's vectors: ``pairs`` holds what each contributes to ||A||_F^2, ``(r +
+    k, r + k)`` float64.
 
-    All that one-sided products F^* x of A = F F^* can tell; several times less certain than images A x for the same work.
+    All that one-sided products F^* x of A = F F^* can tell; several times less certain than images
+    A x for the same work.
     """
 
     pairs: Tensor

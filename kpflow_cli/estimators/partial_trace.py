@@ -1,8 +1,10 @@
-"""Statistics of partial traces of J J^*: the ``trace`` reductions, basis independent (Fig. 7 of arXiv 2605.08746).
+"""Statistics of partial traces of J J^*: the ``trace`` reductions, basis independent (Fig. 7 of
+arXiv 2605.08746).
 
-J maps parameter coordinates to states ``(B, T, n)``. With Y_i the image of a basis vector, as a matrix (kept axes, reduced axes), the
-partial trace over the reduced axes is M = sum_i Y_i Y_i^T. So tr M is a sum over the basis vectors and tr(M)^2, ||M||_F^2 are sums over
-their pairs, of ||Y_i||^2 ||Y_j||^2 and ||Y_i^T Y_j||_F^2.
+J maps parameter coordinates to states ``(B, T, n)``. With Y_i the image of a basis vector, as a
+matrix (kept axes, reduced axes), the partial trace over the reduced axes is M = sum_i Y_i Y_i^T. So
+tr M is a sum over the basis vectors and tr(M)^2, ||M||_F^2 are sums over their pairs, of ||Y_i||^2
+||Y_j||^2 and ||Y_i^T Y_j||_F^2.
 """
 
 from __future__ import annotations
@@ -23,9 +25,14 @@ _GRAM_BYTES = 2**25
 
 
 def partial_traces(
-    factor: LinearOperator, frame: Frame, kept_axes: tuple[tuple[int, ...], ...], *, block_size: int | None = None
+    factor: LinearOperator,
+    frame: Frame,
+    kept_axes: tuple[tuple[int, ...], ...],
+    *,
+    block_size: int | None = None,
 ) -> tuple[PairStatistics, ...]:
-    """The partial traces of J J^* that keep each of ``kept_axes`` in turn, from one forward product J x a frame vector.
+    """The partial traces of J J^* that keep each of ``kept_axes`` in turn, from one forward product
+    J x a frame vector.
 
     ``factor`` is J; axes are those of its ``out_shape``.
     """
@@ -34,13 +41,26 @@ def partial_traces(
 
 
 class PartialTraceSampler:
-    """A frame of J's domain with the images of its vectors; more vectors can be added, no product with J is made twice.
+    """A frame of J's domain with the images of its vectors; more vectors can be added, no product
+    with J is made twice.
 
     ``factor`` is J, ``frame`` what to begin with; axes are those of its ``out_shape``.
     """
 
-    def __init__(self, factor: LinearOperator, frame: Frame, *, generator: torch.Generator, block_size: int | None = None) -> None:
-        self._factor, self._frame, self._generator, self._block_size = factor, frame, generator, block_size
+    def __init__(
+        self,
+        factor: LinearOperator,
+        frame: Frame,
+        *,
+        generator: torch.Generator,
+        block_size: int | None = None,
+    ) -> None:
+        self._factor, self._frame, self._generator, self._block_size = (
+            factor,
+            frame,
+            generator,
+            block_size,
+        )
         self._images = _images(factor, frame.vectors, block_size)
         self._found: dict[tuple[int, ...], PairStatistics] = {}
 
@@ -49,7 +69,9 @@ class PartialTraceSampler:
         known = len(self._frame.vectors)
         self._found = {}
         self._frame = grow(self._frame, probes, generator=self._generator)
-        self._images = torch.cat([self._images, _images(self._factor, self._frame.vectors[known:], self._block_size)])
+        self._images = torch.cat(
+            [self._images, _images(self._factor, self._frame.vectors[known:], self._block_size)]
+        )
 
     @property
     def num_probes(self) -> int:
@@ -68,14 +90,24 @@ class PartialTraceSampler:
 
 
 def partial_trace_matrices(
-    factor: LinearOperator, frame: Frame, kept_axes: tuple[tuple[int, ...], ...], *, block_size: int | None = None
+    factor: LinearOperator,
+    frame: Frame,
+    kept_axes: tuple[tuple[int, ...], ...],
+    *,
+    block_size: int | None = None,
 ) -> tuple[tuple[Tensor, Estimate], ...]:
-    """The partial traces of J J^* that keep each of ``kept_axes``, as matrices, each with its trace; unbiased, entry by entry.
+    """The partial traces of J J^* that keep each of ``kept_axes``, as matrices, each with its
+    trace; unbiased, entry by entry.
 
     Exact from a frame of all of J's domain.
     """
     size = block_size or probe_block_size(factor)
-    weights = torch.full((len(frame.vectors),), frame.sampling.vector_weight(frame.num_probes), dtype=factor.dtype, device=factor.device)
+    weights = torch.full(
+        (len(frame.vectors),),
+        frame.sampling.vector_weight(frame.num_probes),
+        dtype=factor.dtype,
+        device=factor.device,
+    )
     weights[: frame.sketch_size] = 1
     sums: list[Tensor | float] = [0.0] * len(kept_axes)
     contributions = []
@@ -94,15 +126,25 @@ def partial_trace_of(images: Tensor, kept: tuple[int, ...], frame: Frame) -> Pai
     """One partial trace from the images ``(k, *shape)`` of a frame's vectors."""
     matrices = _matrices(images, kept)
     contributions = matrices.double().square().sum((1, 2))
-    return PairStatistics(contributions, matrices.shape[1], frame.sampling, pair_products(matrices, matrices).double())
+    return PairStatistics(
+        contributions, matrices.shape[1], frame.sampling, pair_products(matrices, matrices).double()
+    )
 
 
 def partial_trace_alignment(
-    first: Tensor, first_frame: Frame, second: Tensor, second_frame: Frame, *, first_kept: tuple[int, ...], second_kept: tuple[int, ...]
+    first: Tensor,
+    first_frame: Frame,
+    second: Tensor,
+    second_frame: Frame,
+    *,
+    first_kept: tuple[int, ...],
+    second_kept: tuple[int, ...],
 ) -> Estimate:
-    """cos(M, M') of two partial traces from images of independent frames, ``(k, *shape)`` and ``(k', *shape')``, within [0, 1].
+    """cos(M, M') of two partial traces from images of independent frames, ``(k, *shape)`` and
+    ``(k', *shape')``, within [0, 1].
 
-    <M, M'> is the sum of ||Y_i^T Y'_j||_F^2 over both bases. The error is that of both frames, each by its own jackknife.
+    <M, M'> is the sum of ||Y_i^T Y'_j||_F^2 over both bases. The error is that of both frames, each
+    by its own jackknife.
     """
     matrices = _matrices(first, first_kept), _matrices(second, second_kept)
     cross = pair_products(*matrices).double()
@@ -115,20 +157,31 @@ def partial_trace_alignment(
         (cross, first_frame, second_frame, norms[0], norms[1].value),
         (cross.T, second_frame, first_frame, norms[1], norms[0].value),
     ):
-        weights = torch.full((len(other.vectors),), other.sampling.vector_weight(other.num_probes), dtype=torch.float64)
+        weights = torch.full(
+            (len(other.vectors),),
+            other.sampling.vector_weight(other.num_probes),
+            dtype=torch.float64,
+        )
         weights[: other.sketch_size] = 1
         cosine = vector_total(by_vector @ weights, frame.sampling) / norm
         variance += 0.0 if frame.sampling.exhaustive else cosine.variance() / other_norm**2
         value = min(max(cosine.value / other_norm, 0.0), 1.0)
     if first_frame.sampling.exhaustive and second_frame.sampling.exhaustive:
         return Estimate(value)
-    return Estimate(value, math.sqrt(variance), min(first_frame.num_probes, second_frame.num_probes), "jackknife over both sets of probes")
+    return Estimate(
+        value,
+        math.sqrt(variance),
+        min(first_frame.num_probes, second_frame.num_probes),
+        "jackknife over both sets of probes",
+    )
 
 
 def _images(factor: LinearOperator, vectors: Tensor, block_size: int | None) -> Tensor:
     if not len(vectors):
         return torch.empty(0, *factor.out_shape, dtype=factor.dtype, device=factor.device)
-    return torch.cat([factor.matblock(part) for part in vectors.split(block_size or probe_block_size(factor))])
+    return torch.cat(
+        [factor.matblock(part) for part in vectors.split(block_size or probe_block_size(factor))]
+    )
 
 
 def _matrices(images: Tensor, kept: tuple[int, ...]) -> Tensor:
@@ -139,22 +192,36 @@ def _matrices(images: Tensor, kept: tuple[int, ...]) -> Tensor:
 
 
 def pair_products(first: Tensor, second: Tensor) -> Tensor:
-    """||Y_i^T Z_j||_F^2 = <Y_i Y_i^T, Z_j Z_j^T> for matrices ``(k, a, c)`` and ``(k', a, c')``, by the form of fewer operations."""
+    """||Y_i^T Z_j||_F^2 = <Y_i Y_i^T, Z_j Z_j^T> for matrices ``(k, a, c)`` and ``(k', a, c')``, by
+    the form of fewer operations.
+    """
     (count, kept, reduced), (others, _, others_reduced) = first.shape, second.shape
     symmetric = first is second
     by_pairs = count * others * kept * reduced * others_reduced / (2 if symmetric else 1)
-    by_grams = kept**2 * (count * reduced + (0 if symmetric else others * others_reduced) + count * others)
-    return _products_of_grams(first, second) if by_grams <= by_pairs else _products_of_pairs(first, second)
+    by_grams = kept**2 * (
+        count * reduced + (0 if symmetric else others * others_reduced) + count * others
+    )
+    return (
+        _products_of_grams(first, second)
+        if by_grams <= by_pairs
+        else _products_of_pairs(first, second)
+    )
 
 
 def _products_of_grams(first: Tensor, second: Tensor) -> Tensor:
-    """From Y_i Y_i^T and Z_j Z_j^T, some of their rows at a time: all of them may be more numbers than the matrices themselves."""
+    """From Y_i Y_i^T and Z_j Z_j^T, some of their rows at a time: all of them may be more numbers
+    than the matrices themselves.
+    """
     products = first.new_zeros(len(first), len(second))
-    rows = max(1, _GRAM_BYTES // (max(first[:, :1, :1].nbytes, second[:, :1, :1].nbytes) * first.shape[1]))
+    rows = max(
+        1, _GRAM_BYTES // (max(first[:, :1, :1].nbytes, second[:, :1, :1].nbytes) * first.shape[1])
+    )
     for start in range(0, first.shape[1], rows):
         part = slice(start, start + rows)
         grams = (first[:, part] @ first.mT).flatten(1)
-        products.addmm_(grams, (grams if first is second else (second[:, part] @ second.mT).flatten(1)).T)
+        products.addmm_(
+            grams, (grams if first is second else (second[:, part] @ second.mT).flatten(1)).T
+        )
     return products
 
 

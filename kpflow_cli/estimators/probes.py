@@ -16,7 +16,8 @@ _BLOCK_BYTES = 2**27
 
 @dataclass(frozen=True)
 class Frame:
-    """Orthonormal vectors of a space: first a chosen sketch, then random probes, uniform in the sketch's complement.
+    """Orthonormal vectors of a space: first a chosen sketch, then random probes, uniform in the
+    sketch's complement.
 
     Attributes:
         vectors: ``(sketch_size + num_probes, *shape)``.
@@ -43,7 +44,9 @@ class Frame:
 
 
 def orthonormalize(block: Tensor) -> Tensor:
-    """Orthonormal basis, ``(m, *shape)``, of the span of a block of m vectors of at least m dimensions (Householder QR)."""
+    """Orthonormal basis, ``(m, *shape)``, of the span of a block of m vectors of at least m
+    dimensions (Householder QR).
+    """
     basis = torch.linalg.qr(block.flatten(1).T).Q
     return basis.T.contiguous().reshape(block.shape)
 
@@ -51,8 +54,8 @@ def orthonormalize(block: Tensor) -> Tensor:
 def _orthonormalize_random(block: Tensor) -> Tensor:
     """``orthonormalize`` for orthonormal vectors followed by Gaussian ones; may work in place.
 
-    Few of them in many dimensions are nearly orthogonal already (condition number below 3), so that one Cholesky QR is as accurate and
-    several times faster.
+    Few of them in many dimensions are nearly orthogonal already (condition number below 3), so that
+    one Cholesky QR is as accurate and several times faster.
     """
     if block[0].numel() < 4 * len(block):
         return orthonormalize(block)
@@ -68,11 +71,18 @@ def gaussian_block(operator: LinearOperator, count: int, generator: torch.Genera
     return drawn.to(operator.device)
 
 
-def random_frame(operator: LinearOperator, num_probes: int, *, generator: torch.Generator, sketch: Tensor | None = None) -> Frame:
-    """A frame of the operator's domain with ``num_probes`` random vectors, or as many as there are dimensions left.
+def random_frame(
+    operator: LinearOperator,
+    num_probes: int,
+    *,
+    generator: torch.Generator,
+    sketch: Tensor | None = None,
+) -> Frame:
+    """A frame of the operator's domain with ``num_probes`` random vectors, or as many as there are
+    dimensions left.
 
-    ``sketch``, ``(r, *in_shape)``, holds orthonormal vectors to put first (their signs may change). A frame that fills the
-    space makes every estimate exact.
+    ``sketch``, ``(r, *in_shape)``, holds orthonormal vectors to put first (their signs may change).
+    A frame that fills the space makes every estimate exact.
     """
     sketch_size = 0 if sketch is None else len(sketch)
     block = gaussian_block(operator, min(sketch_size + num_probes, operator.in_size), generator)
@@ -82,34 +92,48 @@ def random_frame(operator: LinearOperator, num_probes: int, *, generator: torch.
 
 
 def grow(frame: Frame, num_probes: int, *, generator: torch.Generator) -> Frame:
-    """The frame with ``num_probes`` more random vectors, or as many as there are dimensions left, orthogonal to those it has."""
+    """The frame with ``num_probes`` more random vectors, or as many as there are dimensions left,
+    orthogonal to those it has.
+    """
     known = frame.vectors.flatten(1)
     count = min(num_probes, known.shape[1] - len(known))
     if count == 0:
         return frame
-    drawn = torch.randn(count, known.shape[1], dtype=known.dtype, generator=generator).to(known.device)
+    drawn = torch.randn(count, known.shape[1], dtype=known.dtype, generator=generator).to(
+        known.device
+    )
     # twice is enough: what rounding leaves of the known directions is removed by the second pass
     for _ in range(2):
         drawn = drawn.addmm(drawn @ known.T, known, alpha=-1)
         drawn = _orthonormalize_random(drawn)
-    return Frame(torch.cat([frame.vectors, drawn.reshape(count, *frame.vectors.shape[1:])]), frame.sketch_size)
+    return Frame(
+        torch.cat([frame.vectors, drawn.reshape(count, *frame.vectors.shape[1:])]),
+        frame.sketch_size,
+    )
 
 
 def probe_block_size(operator: LinearOperator) -> int:
-    """Vectors to multiply at once: as many as make a block of them and its image 128 MiB, from 1 to 64."""
-    vector_bytes = (operator.in_size + operator.out_size) * torch.empty(0, dtype=operator.dtype).element_size()
+    """Vectors to multiply at once: as many as make a block of them and its image 128 MiB, from 1 to
+    64.
+    """
+    vector_bytes = (operator.in_size + operator.out_size) * torch.empty(
+        0, dtype=operator.dtype
+    ).element_size()
     return max(1, min(_BLOCK_BYTES // max(vector_bytes, 1), 64))
 
 
 def range_sketch(operator: LinearOperator, size: int, *, generator: torch.Generator) -> Tensor:
-    """Orthonormal vectors ``(min(size, dimension), *shape)`` near the leading eigenspace of a symmetric operator A: the span of A times a
-    Gaussian block (Hutch++; Meyer, Musco, Musco and Woodruff 2021)."""
+    """Orthonormal vectors ``(min(size, dimension), *shape)`` near the leading eigenspace of a
+    symmetric operator A: the span of A times a Gaussian block (Hutch++; Meyer, Musco, Musco and
+    Woodruff 2021).
+    """
     drawn = gaussian_block(operator, min(size, operator.in_size), generator)
     return orthonormalize(operator.matblock(drawn))
 
 
 def extend(basis: Tensor, vectors: Tensor) -> Tensor:
-    """Orthonormal ``basis`` ``(r, *shape)`` followed by an orthonormal basis of what ``vectors`` ``(m, *shape)`` add to its span.
+    """Orthonormal ``basis`` ``(r, *shape)`` followed by an orthonormal basis of what ``vectors``
+    ``(m, *shape)`` add to its span.
 
     Directions less than 1e-3 of a unit vector out of the span are left out.
     """

@@ -1,4 +1,6 @@
-"""Leading eigenpairs and singular triplets of large operators by randomized block Krylov iteration, certified by their residuals."""
+"""Leading eigenpairs and singular triplets of large operators by randomized block Krylov iteration,
+certified by their residuals.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ from kpflow_cli.operators.gram import GramOperator
 
 @dataclass(frozen=True)
 class LeadingEigenpairs:
-    """Ritz pairs of a symmetric operator A, descending: every value is a lower bound of the eigenvalue of its index.
+    """Ritz pairs of a symmetric operator A, descending: every value is a lower bound of the
+    eigenvalue of its index.
 
     Attributes:
         values: ``(count,)`` float64.
         vectors: orthonormal, ``(count, *shape)``.
-        residuals: ||A q - value q|| of each pair, ``(count,)`` float64; some eigenvalue lies within it of the value.
+        residuals: ||A q - value q|| of each pair, ``(count,)`` float64; some eigenvalue lies within
+            it of the value.
     """
 
     values: Tensor
@@ -29,13 +33,15 @@ class LeadingEigenpairs:
 
 @dataclass(frozen=True)
 class LeadingTriplets:
-    """Singular triplets A v = s u, A^* u = s v, descending: every value is a lower bound of the singular value of its index.
+    """Singular triplets A v = s u, A^* u = s v, descending: every value is a lower bound of the
+    singular value of its index.
 
     Attributes:
         values: s, ``(count,)`` float64.
         left: u, orthonormal, ``(count, *out_shape)``.
         right: v = A^* u / s, ``(count, *in_shape)``; 0 where s is 0.
-        residuals: ||A v - s u|| / sqrt(2) of each, ``(count,)`` float64; some singular value lies within it of the value.
+        residuals: ||A v - s u|| / sqrt(2) of each, ``(count,)`` float64; some singular value lies
+            within it of the value.
     """
 
     values: Tensor
@@ -45,29 +51,50 @@ class LeadingTriplets:
 
 
 def leading_singular_triplets(
-    operator: LinearOperator, count: int, *, krylov_block: int, krylov_depth: int, generator: torch.Generator, summands: int = 1
+    operator: LinearOperator,
+    count: int,
+    *,
+    krylov_block: int,
+    krylov_depth: int,
+    generator: torch.Generator,
 ) -> LeadingTriplets:
-    """The ``count`` leading singular triplets of any operator A, from the leading eigenpairs of A A^*; see ``leading_eigenpairs``."""
+    """The ``count`` leading singular triplets of any operator A, from the leading eigenpairs of A
+    A^*; see ``leading_eigenpairs``.
+    """
     pairs = leading_eigenpairs(
-        GramOperator(operator), count, krylov_block=krylov_block, krylov_depth=krylov_depth, generator=generator, summands=summands
+        GramOperator(operator),
+        count,
+        krylov_block=krylov_block,
+        krylov_depth=krylov_depth,
+        generator=generator,
     )
     values = pairs.values.sqrt()
     images = operator.adjoint_matblock(pairs.vectors)
     scale = torch.where(values > 0, 1 / values, 0.0).to(images.dtype)
     # A v - s u = (A A^* u - s^2 u) / s
     residuals = torch.where(values > 0, pairs.residuals / values, 0.0) / 2**0.5
-    return LeadingTriplets(values, pairs.vectors, images * scale.reshape(-1, *(1,) * len(operator.in_shape)), residuals)
+    return LeadingTriplets(
+        values, pairs.vectors, images * scale.reshape(-1, *(1,) * len(operator.in_shape)), residuals
+    )
 
 
 def leading_eigenpairs(
-    operator: LinearOperator, count: int, *, krylov_block: int, krylov_depth: int, generator: torch.Generator, summands: int = 1
+    operator: LinearOperator,
+    count: int,
+    *,
+    krylov_block: int,
+    krylov_depth: int,
+    generator: torch.Generator,
 ) -> LeadingEigenpairs:
-    """The ``count`` leading eigenpairs of a symmetric A from the Krylov space of a Gaussian block, span(G, A G, ..., A^(depth-1) G).
+    """The ``count`` leading eigenpairs of a symmetric A from the Krylov space of a Gaussian block,
+    span(G, A G, ..., A^(depth-1) G).
 
-    Rayleigh-Ritz on the whole space, fully reorthogonalized (Musco and Musco 2015). Costs ``krylov_block * krylov_depth + count`` products
-    and as many state vectors of memory. Where A is block diagonal over its leading axis, ``summands`` (the size of that axis)
-    lets one product serve a Krylov space of each summand. Fewer pairs come back where the spaces are smaller than ``count``.
+    Rayleigh-Ritz on the whole space, fully reorthogonalized (Musco and Musco 2015). Costs
+    ``krylov_block * krylov_depth + count`` products and as many state vectors of memory. Where A is
+    block diagonal over its leading axis, one product serves a Krylov space of each block. Fewer
+    pairs come back where the spaces are smaller than ``count``.
     """
+    summands = operator.in_shape[0] if operator.block_diagonal else 1
     dimension = operator.in_size // summands
     factor = operator.gram_factor
     image_size = dimension if factor is None else factor.in_size // summands
@@ -80,9 +107,14 @@ def leading_eigenpairs(
 
     start = min(krylov_block, dimension)
     basis_size = min(start * krylov_depth, dimension)
-    basis = torch.empty(summands, basis_size, dimension, dtype=operator.dtype, device=operator.device)
-    # F^* of the basis where A = F F^*: the projection of A is then positive semi-definite; else A of it
-    images = torch.empty(summands, basis_size, image_size, dtype=operator.dtype, device=operator.device)
+    basis = torch.empty(
+        summands, basis_size, dimension, dtype=operator.dtype, device=operator.device
+    )
+    # F^* of the basis where A = F F^*: the projection of A is then positive semi-definite; else A
+    # of it
+    images = torch.empty(
+        summands, basis_size, image_size, dtype=operator.dtype, device=operator.device
+    )
     rows = by_summand(gaussian_block(operator, start, generator))
     for size in range(0, basis_size, start):
         added = slice(size, min(size + start, basis_size))
@@ -97,9 +129,11 @@ def leading_eigenpairs(
 
 
 def _orthonormalize_against(basis: Tensor, rows: Tensor) -> Tensor:
-    """Orthonormal rows ``(S, m, N)``, orthogonal to the basis ``(S, k, N)`` as well, that span what ``rows`` add to it; works in place.
+    """Orthonormal rows ``(S, m, N)``, orthogonal to the basis ``(S, k, N)`` as well, that span what
+    ``rows`` add to it; works in place.
 
-    Where they add nothing, as past the rank of the operator, the place is filled with other directions.
+    Where they add nothing, as past the rank of the operator, the place is filled with other
+    directions.
     """
     precision = torch.finfo(rows.dtype).eps ** 0.5
     smallest = precision * rows.norm(dim=-1).max()
@@ -116,8 +150,12 @@ def _orthonormalize_against(basis: Tensor, rows: Tensor) -> Tensor:
     return rows
 
 
-def _rayleigh_ritz(operator: LinearOperator, basis: Tensor, gram: Tensor, count: int) -> LeadingEigenpairs:
-    """Ritz pairs from bases ``(S, m, N)`` and the projections of A onto them ``(S, m, m)``, the leading ones of all summands together."""
+def _rayleigh_ritz(
+    operator: LinearOperator, basis: Tensor, gram: Tensor, count: int
+) -> LeadingEigenpairs:
+    """Ritz pairs from bases ``(S, m, N)`` and the projections of A onto them ``(S, m, m)``, the
+    leading ones of all summands together.
+    """
     ritz_values, rotations = torch.linalg.eigh((gram + gram.mT) / 2)
     values, order = ritz_values.flatten().sort(descending=True, stable=True)
     values, order = values[:count], order[:count]
@@ -129,5 +167,8 @@ def _rayleigh_ritz(operator: LinearOperator, basis: Tensor, gram: Tensor, count:
         rotation = rotations[summand][:, order[rank] % len(gram[0])].to(basis.dtype)
         vectors[rank, summand] = rotation.T @ basis[summand]
     vectors = vectors.reshape(-1, *operator.in_shape)
-    differences = operator.matblock(vectors).flatten(1).double() - values.unsqueeze(1) * vectors.flatten(1).double()
+    differences = (
+        operator.matblock(vectors).flatten(1).double()
+        - values.unsqueeze(1) * vectors.flatten(1).double()
+    )
     return LeadingEigenpairs(values, vectors, differences.norm(dim=1))

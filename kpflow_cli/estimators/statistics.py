@@ -1,7 +1,9 @@
-"""Trace, Frobenius norm, effective rank and alignment of an operator, as many probes as an error asks for.
+"""Trace, Frobenius norm, effective rank and alignment of an operator, as many probes as an error
+asks for.
 
-Each function takes an operator and returns an ``Estimate``. An operator whose spectrum is known in closed form gives exact values, one with
-as few dimensions as probes does too. ``generator`` is the source of all draws, None a fresh one of seed 0.
+Each function takes an operator and returns an ``Estimate``. An operator whose spectrum is known in
+closed form gives exact values, one with as few dimensions as probes does too. ``generator`` is the
+source of all draws, None a fresh one of seed 0.
 """
 
 from __future__ import annotations
@@ -23,16 +25,17 @@ from kpflow_cli.operators.gram import GramOperator
 from kpflow_cli.operators.reductions import PartialTrace
 
 PROBES, MOST_PROBES = 40, 640
-# vectors near the leading eigenspace that every estimate counts exactly: they carry most of the variance of a plain one
+# vectors near the leading eigenspace that every estimate counts exactly: they carry most of the
+# variance of a plain one
 _SKETCH = 8
 
 
 class Sampler:
-    """Probes shared by operators on one space, with what their images of them contribute to every statistic; more can be added, nothing is
-    computed twice.
+    """Probes shared by operators on one space, with what their images of them contribute to every
+    statistic; more can be added, nothing is computed twice.
 
-    ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading eigenvectors. Products are made ``block_size``
-    at a time, None chooses by memory.
+    ``sketch`` holds orthonormal vectors ``(r, *shape)`` that count exactly, such as leading
+    eigenvectors. Products are made ``block_size`` at a time, None chooses by memory.
     """
 
     def __init__(
@@ -45,9 +48,15 @@ class Sampler:
         first = operators[0]
         for operator in operators:
             if operator.in_shape != operator.out_shape:
-                raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: no operator on one space")
+                raise ValueError(
+                    f"{operator} maps {operator.in_shape} to {operator.out_shape}: no operator on "
+                    "one space"
+                )
             if operator.in_shape != first.in_shape:
-                raise ValueError(f"{first} is on {first.in_shape}, {operator} on {operator.in_shape}: no common probes")
+                raise ValueError(
+                    f"{first} is on {first.in_shape}, {operator} on {operator.in_shape}: no "
+                    "common probes"
+                )
         self._operators, self._sketch = operators, sketch
         self._block_size = block_size or min(probe_block_size(operator) for operator in operators)
         self._generator = generator or torch.Generator().manual_seed(0)
@@ -71,19 +80,28 @@ class Sampler:
     def add(self, probes: int) -> None:
         """Draw more probes, or as many as there are dimensions left, and multiply them."""
         known = 0 if self._frame is None else len(self._frame.vectors)
-        self._frame = _enlarged(self._frame, self._operators[0], probes, self._generator, self._sketch)
+        self._frame = _enlarged(
+            self._frame, self._operators[0], probes, self._generator, self._sketch
+        )
         added = self._frame.vectors[known:]
         for part in added.split(self._block_size) if len(added) else ():
             applied = [_applied(operator, part) for operator in self._operators]
             contributions = torch.stack([contribution for contribution, _ in applied])
-            products = torch.stack([torch.stack([_inner(one, other) for _, one in applied]) for _, other in applied])
+            products = torch.stack(
+                [torch.stack([_inner(one, other) for _, one in applied]) for _, other in applied]
+            )
             self._contributions = torch.cat([self._contributions, contributions], dim=-1)
             self._products = torch.cat([self._products, products], dim=-1)
 
     def statistics(self, index: int = 0) -> VectorStatistics:
         """Those of one operator, from all vectors so far."""
         operator = self._operators[index]
-        return VectorStatistics(self._contributions[index], operator.in_size, self.frame.sampling, self._products[index, index])
+        return VectorStatistics(
+            self._contributions[index],
+            operator.in_size,
+            self.frame.sampling,
+            self._products[index, index],
+        )
 
     def effective_rank(self, index: int = 0) -> Estimate:
         """Of one operator."""
@@ -91,7 +109,9 @@ class Sampler:
 
     def alignment(self, first: int = 0, second: int = 1) -> Estimate:
         """Cosine alignment of two of the operators, within [0, 1]."""
-        return self.statistics(first).alignment(self.statistics(second), self._products[first, second])
+        return self.statistics(first).alignment(
+            self.statistics(second), self._products[first, second]
+        )
 
 
 def _applied(operator: LinearOperator, block: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,14 +125,23 @@ def _applied(operator: LinearOperator, block: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _inner(first: Tensor, second: Tensor) -> Tensor:
-    """Inner products of two blocks, vector by vector: ``(m,)`` float64 on the CPU, without a copy of the blocks in double precision."""
-    return torch.stack([one.double().flatten() @ other.double().flatten() for one, other in zip(first, second, strict=True)]).cpu()
+    """Inner products of two blocks, vector by vector: ``(m,)`` float64 on the CPU, without a copy
+    of the blocks in double precision.
+    """
+    return torch.stack(
+        [
+            one.double().flatten() @ other.double().flatten()
+            for one, other in zip(first, second, strict=True)
+        ]
+    ).cpu()
 
 
 class _PartialTraceSampler:
     """The same for the partial trace of J J^*: probes of J's domain."""
 
-    def __init__(self, partial: PartialTrace, factor: LinearOperator, generator: torch.Generator) -> None:
+    def __init__(
+        self, partial: PartialTrace, factor: LinearOperator, generator: torch.Generator
+    ) -> None:
         self._partial, self._factor, self._generator = partial, factor, generator
         self._sketch = range_sketch(GramOperator(factor).companion, _SKETCH, generator=generator)
         self._images = torch.empty(0, *factor.out_shape, dtype=factor.dtype, device=factor.device)
@@ -132,7 +161,9 @@ class _PartialTraceSampler:
             assert self._frame is not None
             assert other._frame is not None
             kept = {"first_kept": self._partial.kept, "second_kept": other._partial.kept}
-            return partial_trace_alignment(self._images, self._frame, other._images, other._frame, **kept)
+            return partial_trace_alignment(
+                self._images, self._frame, other._images, other._frame, **kept
+            )
 
         return found
 
@@ -140,16 +171,30 @@ class _PartialTraceSampler:
 def _partial_samplers(
     first: LinearOperator, second: LinearOperator, generator: torch.Generator
 ) -> tuple[_PartialTraceSampler, _PartialTraceSampler] | None:
-    """A sampler for each of two partial traces on one space whose operators have factors; None for anything else."""
-    if not isinstance(first, PartialTrace) or not isinstance(second, PartialTrace) or first.in_shape != second.in_shape:
+    """A sampler for each of two partial traces on one space whose operators have factors; None for
+    anything else.
+    """
+    if (
+        not isinstance(first, PartialTrace)
+        or not isinstance(second, PartialTrace)
+        or first.in_shape != second.in_shape
+    ):
         return None
     factors = first.operator.gram_factor, second.operator.gram_factor
     if factors[0] is None or factors[1] is None:
         return None
-    return _PartialTraceSampler(first, factors[0], generator), _PartialTraceSampler(second, factors[1], generator)
+    return _PartialTraceSampler(first, factors[0], generator), _PartialTraceSampler(
+        second, factors[1], generator
+    )
 
 
-def _enlarged(frame: Frame | None, operator: LinearOperator, probes: int, generator: torch.Generator, sketch: Tensor | None) -> Frame:
+def _enlarged(
+    frame: Frame | None,
+    operator: LinearOperator,
+    probes: int,
+    generator: torch.Generator,
+    sketch: Tensor | None,
+) -> Frame:
     if frame is None:
         return random_frame(operator, probes, generator=generator, sketch=sketch)
     return grow(frame, probes, generator=generator)
@@ -163,8 +208,9 @@ def trace(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """tr A of a symmetric positive semi-definite operator; with a ``tolerance`` probes are added until the standard error is at most that
-    share of the value, up to ``most_probes``."""
+    """tr A of a symmetric positive semi-definite operator; with a ``tolerance`` probes are added
+    until the standard error is at most that share of the value, up to ``most_probes``.
+    """
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
         return Estimate(eigenvalues.sum().item())
@@ -183,7 +229,9 @@ def frobenius_norm(
     norm = operator.frobenius_norm()
     if norm is not None:
         return Estimate(norm)
-    return _estimate(operator, FrameStatistics.frobenius_norm, num_probes, generator, tolerance, most_probes)
+    return _estimate(
+        operator, FrameStatistics.frobenius_norm, num_probes, generator, tolerance, most_probes
+    )
 
 
 def effective_rank(
@@ -194,14 +242,18 @@ def effective_rank(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """Participation ratio tr(A)^2 / ||A||_F^2 of a symmetric positive semi-definite operator; ``tolerance`` as for ``trace``.
+    """Participation ratio tr(A)^2 / ||A||_F^2 of a symmetric positive semi-definite operator;
+    ``tolerance`` as for ``trace``.
 
-    Of a partial trace of J J^*, such as ``trace_over(ntk, "unit")``, it costs forward products J w only.
+    Of a partial trace of J J^*, such as ``trace_over(ntk, "unit")``, it costs forward products J w
+    only.
     """
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
         return Estimate((eigenvalues.sum().square() / eigenvalues.square().sum()).item())
-    return _estimate(operator, FrameStatistics.effective_rank, num_probes, generator, tolerance, most_probes)
+    return _estimate(
+        operator, FrameStatistics.effective_rank, num_probes, generator, tolerance, most_probes
+    )
 
 
 def cosine_alignment(
@@ -213,7 +265,8 @@ def cosine_alignment(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space, within [0, 1].
+    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space,
+    within [0, 1].
 
     Two partial traces of operators F F^* are sampled by products with each F, on probes of its own.
     """
@@ -227,7 +280,9 @@ def cosine_alignment(
             two.add(probes)
 
         return until(tolerance, one.alignment_with(two), add, num_probes, most_probes)
-    sampler = Sampler(first, second, generator=generator, sketch=range_sketch(first, _SKETCH, generator=generator))
+    sampler = Sampler(
+        first, second, generator=generator, sketch=range_sketch(first, _SKETCH, generator=generator)
+    )
     return until(tolerance, sampler.alignment, sampler.add, num_probes, most_probes)
 
 
@@ -248,11 +303,12 @@ def until(
     *,
     drawn: int = 0,
 ) -> Estimate:
-    """The estimate from ``num_probes``, ``drawn`` of which are there already, then from more until its relative standard error is at most
-    ``tolerance``.
+    """The estimate from ``num_probes``, ``drawn`` of which are there already, then from more until
+    its relative standard error is at most ``tolerance``.
 
-    The number is raised by what the error so far says is missing, to at most twice as many at a time. An estimate that stops at
-    ``most_probes`` above the tolerance says so in its method. Raises ValueError for a tolerance that is not positive.
+    The number is raised by what the error so far says is missing, to at most twice as many at a
+    time. An estimate that stops at ``most_probes`` above the tolerance says so in its method.
+    Raises ValueError for a tolerance that is not positive.
     """
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be above 0, got {tolerance}")
@@ -261,10 +317,16 @@ def until(
         add(probes - drawn)
     estimate = found()
     while tolerance is not None and not estimate.relative_error <= tolerance:
-        missing = probes * ((estimate.relative_error / tolerance) ** 2 - 1) if math.isfinite(estimate.relative_error) else probes
+        missing = (
+            probes * ((estimate.relative_error / tolerance) ** 2 - 1)
+            if math.isfinite(estimate.relative_error)
+            else probes
+        )
         more = min(max(math.ceil(missing), 4), probes, most_probes - probes)
         if more <= 0:
-            reached = f"{estimate.method}; {tolerance:.2%} not met at the limit of {most_probes} probes"
+            reached = (
+                f"{estimate.method}; {tolerance:.2%} not met at the limit of {most_probes} probes"
+            )
             return replace(estimate, method=reached)
         add(more)
         probes += more
@@ -284,6 +346,12 @@ def _estimate(
     factor = operator.operator.gram_factor if isinstance(operator, PartialTrace) else None
     if isinstance(operator, PartialTrace) and factor is not None:
         partial = _PartialTraceSampler(operator, factor, generator)
-        return until(tolerance, lambda: statistic(partial.statistics()), partial.add, num_probes, most_probes)
-    sampler = Sampler(operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator))
-    return until(tolerance, lambda: statistic(sampler.statistics()), sampler.add, num_probes, most_probes)
+        return until(
+            tolerance, lambda: statistic(partial.statistics()), partial.add, num_probes, most_probes
+        )
+    sampler = Sampler(
+        operator, generator=generator, sketch=range_sketch(operator, _SKETCH, generator=generator)
+    )
+    return until(
+        tolerance, lambda: statistic(sampler.statistics()), sampler.add, num_probes, most_probes
+    )

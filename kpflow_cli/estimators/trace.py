@@ -1,12 +1,16 @@
-"""Traces of square operators from products with random vectors: Hutchinson, Hutch++, XTrace and XNysTrace.
+"""Traces of square operators from products with random vectors: Hutchinson, Hutch++, XTrace and
+XNysTrace.
 
-Each takes ``num_probes``, the number of products with the operator A of dimension N, and returns an Estimate that is exact where they span
-the space, ``num_probes >= N``. Fewer products than an error needs raise ValueError, as does an operator that is not square. For an
-A = F F^* that has a ``gram_factor``, products that serve a quadratic form alone are one-sided, <z, A z> = ||F^* z||^2, and count as one;
-the forward-mode form, ||F z||^2, is the same function at F^* F. Vectors come from ``generator`` alone, products are taken in whole blocks.
+Each takes ``num_probes``, the number of products with the operator A of dimension N, and returns an
+Estimate that is exact where they span the space, ``num_probes >= N``. Fewer products than an error
+needs raise ValueError, as does an operator that is not square. For an A = F F^* that has a
+``gram_factor``, products that serve a quadratic form alone are one-sided, <z, A z> = ||F^* z||^2,
+and count as one; the forward-mode form, ||F z||^2, is the same function at F^* F. Vectors come from
+``generator`` alone, products are taken in whole blocks.
 
-The error of Hutchinson's estimate falls as k^(-1/2) of k products; the others capture the leading eigenvalues first and leave the rest
-alone to chance. ``num_probes`` of the Estimate is the number of random vectors that are averaged over: k, k - 2 k // 3, k // 2 and k.
+The error of Hutchinson's estimate falls as k^(-1/2) of k products; the others capture the leading
+eigenvalues first and leave the rest alone to chance. ``num_probes`` of the Estimate is the number
+of random vectors that are averaged over: k, k - 2 k // 3, k // 2 and k.
 """
 
 from __future__ import annotations
@@ -21,21 +25,31 @@ from kpflow_cli.estimators.probes import gaussian_block, range_sketch
 from kpflow_cli.operators.base import LinearOperator
 
 
-def hutchinson_trace(operator: LinearOperator, num_probes: int, *, generator: torch.Generator) -> Estimate:
-    """Mean of <z_i, A z_i> over k = ``num_probes`` >= 2 standard normal vectors z_i; unbiased (Girard 1989, Hutchinson 1990).
+def hutchinson_trace(
+    operator: LinearOperator, num_probes: int, *, generator: torch.Generator
+) -> Estimate:
+    """Mean of <z_i, A z_i> over k = ``num_probes`` >= 2 standard normal vectors z_i; unbiased
+    (Girard 1989, Hutchinson 1990).
 
     Its variance is 2 ||A||_F^2 / k for a symmetric A.
     """
     if (exact := _exact_trace(operator, num_probes, at_least=2)) is not None:
         return exact
-    return _mean(operator, _quadratic_forms(operator, gaussian_block(operator, num_probes, generator)), "Hutchinson")
+    return _mean(
+        operator,
+        _quadratic_forms(operator, gaussian_block(operator, num_probes, generator)),
+        "Hutchinson",
+    )
 
 
-def hutch_plus_plus_trace(operator: LinearOperator, num_probes: int, *, generator: torch.Generator) -> Estimate:
+def hutch_plus_plus_trace(
+    operator: LinearOperator, num_probes: int, *, generator: torch.Generator
+) -> Estimate:
     """tr(Q^* A Q) plus the mean of <z_i, A z_i> over vectors z_i orthogonal to Q; unbiased.
 
-    Q is an orthonormal basis of A times a Gaussian block (Meyer, Musco, Musco and Woodruff 2021). A third of ``num_probes`` >= 4 each goes
-    into that product, into A Q and into the z_i, which are uniform on the sphere of squared radius N - rank Q.
+    Q is an orthonormal basis of A times a Gaussian block (Meyer, Musco, Musco and Woodruff 2021). A
+    third of ``num_probes`` >= 4 each goes into that product, into A Q and into the z_i, which are
+    uniform on the sphere of squared radius N - rank Q.
     """
     if (exact := _exact_trace(operator, num_probes, at_least=4)) is not None:
         return exact
@@ -46,14 +60,20 @@ def hutch_plus_plus_trace(operator: LinearOperator, num_probes: int, *, generato
     rows -= (rows @ flat.T) @ flat
     rows *= math.sqrt(operator.in_size - rank) / rows.norm(dim=1, keepdim=True)
     known = _quadratic_forms(operator, basis).sum()
-    return _mean(operator, known + _quadratic_forms(operator, rows.reshape(-1, *operator.in_shape)), "Hutch++")
+    return _mean(
+        operator,
+        known + _quadratic_forms(operator, rows.reshape(-1, *operator.in_shape)),
+        "Hutch++",
+    )
 
 
 def xtrace(operator: LinearOperator, num_probes: int, *, generator: torch.Generator) -> Estimate:
-    """Mean over i of t_i = tr(Q_i^* A Q_i) + c_i <r_i, A r_i>, with Q_i an orthonormal basis of A times all vectors but z_i; unbiased.
+    """Mean over i of t_i = tr(Q_i^* A Q_i) + c_i <r_i, A r_i>, with Q_i an orthonormal basis of A
+    times all vectors but z_i; unbiased.
 
-    r_i = (I - Q_i Q_i^*) z_i of a Gaussian z_i, and c_i sets its squared length to N - rank Q_i (Epperly, Tropp and Webber 2024).
-    ``num_probes`` >= 4 products serve k = ``num_probes // 2`` vectors.
+    r_i = (I - Q_i Q_i^*) z_i of a Gaussian z_i, and c_i sets its squared length to N - rank Q_i
+    (Epperly, Tropp and Webber 2024). ``num_probes`` >= 4 products serve k = ``num_probes // 2``
+    vectors.
     """
     if (exact := _exact_trace(operator, num_probes, at_least=4)) is not None:
         return exact
@@ -70,17 +90,21 @@ def xtrace(operator: LinearOperator, num_probes: int, *, generator: torch.Genera
         compressed, crossed = products @ products.T, images.double()
     squares = probes.double().square().sum(1)
     coordinates = (basis.T @ probes.T).double()
-    samples, without = _xtrace_samples(compressed.double(), images.double(), crossed, coordinates, squares, operator.in_size)
+    samples, without = _xtrace_samples(
+        compressed.double(), images.double(), crossed, coordinates, squares, operator.in_size
+    )
     return _exchangeable_mean(operator, samples, without, "XTrace")
 
 
 def xnystrace(operator: LinearOperator, num_probes: int, *, generator: torch.Generator) -> Estimate:
-    """Mean over i of t_i = tr(A_i) + c_i <z_i, (A - A_i) z_i> for a positive semi-definite A; unbiased.
+    """Mean over i of t_i = tr(A_i) + c_i <z_i, (A - A_i) z_i> for a positive semi-definite A;
+    unbiased.
 
-    A_i = Y (Z^* Y)^(-1) Y^*, Y = A Z, is the Nystrom approximation from all of k = ``num_probes`` >= 2 Gaussian vectors but z_i, and c_i
-    sets the squared length of the part of z_i orthogonal to the others to N - k + 1 (Epperly, Tropp and Webber 2024).
-    All of it for A + s I of a shift s at rounding level, whose trace s N is taken off. Raises ValueError where the products show that A is
-    not positive semi-definite.
+    A_i = Y (Z^* Y)^(-1) Y^*, Y = A Z, is the Nystrom approximation from all of k = ``num_probes``
+    >= 2 Gaussian vectors but z_i, and c_i sets the squared length of the part of z_i orthogonal to
+    the others to N - k + 1 (Epperly, Tropp and Webber 2024). All of it for A + s I of a shift s at
+    rounding level, whose trace s N is taken off. Raises ValueError where the products show that A
+    is not positive semi-definite.
     """
     if (exact := _exact_trace(operator, num_probes, at_least=2)) is not None:
         return exact
@@ -95,7 +119,10 @@ def xnystrace(operator: LinearOperator, num_probes: int, *, generator: torch.Gen
     forms = (probes @ images.T).double()
     values, vectors = torch.linalg.eigh((forms + forms.T) / 2)
     if values[0] < -math.sqrt(precision) * values[-1].abs():
-        raise ValueError(f"XNysTrace takes a positive semi-definite operator; {operator} has a quadratic form of {values[0].item():.3g}")
+        raise ValueError(
+            f"XNysTrace takes a positive semi-definite operator; {operator} has a quadratic form "
+            f"of {values[0].item():.3g}"
+        )
     roots = vectors / values.clamp_min(shift).sqrt()
     # through QR, for B^(1/2) Y^* Y B^(1/2) would square the condition of Y
     half = torch.linalg.qr(images.T, mode="r").R.double() @ roots
@@ -108,11 +135,16 @@ def xnystrace(operator: LinearOperator, num_probes: int, *, generator: torch.Gen
 def _exact_trace(operator: LinearOperator, num_probes: int, *, at_least: int) -> Estimate | None:
     """The exact trace if so many products span the space, None if they do not."""
     if operator.in_shape != operator.out_shape:
-        raise ValueError(f"only a square operator has a trace; {operator} takes shape {operator.in_shape} to {operator.out_shape}")
+        raise ValueError(
+            f"only a square operator has a trace; {operator} takes shape {operator.in_shape} to "
+            f"{operator.out_shape}"
+        )
     size = operator.in_size
     if num_probes >= size:
         identity = torch.eye(size, dtype=operator.dtype, device=operator.device)
-        return Estimate(_quadratic_forms(operator, identity.reshape(size, *operator.in_shape)).sum().item())
+        return Estimate(
+            _quadratic_forms(operator, identity.reshape(size, *operator.in_shape)).sum().item()
+        )
     if num_probes < at_least:
         raise ValueError(f"num_probes must be at least {at_least}, got {num_probes}")
     return None
@@ -123,22 +155,35 @@ def _quadratic_forms(operator: LinearOperator, block: Tensor) -> Tensor:
     factor = operator.gram_factor
     if factor is None:
         return (block * operator.matblock(block)).flatten(1).sum(1, dtype=torch.float64)
-    return torch.linalg.vector_norm(factor.adjoint_matblock(block).flatten(1), dim=1, dtype=torch.float64).square()
+    return torch.linalg.vector_norm(
+        factor.adjoint_matblock(block).flatten(1), dim=1, dtype=torch.float64
+    ).square()
 
 
 def _xtrace_samples(
-    compressed: Tensor, images: Tensor, crossed: Tensor, coordinates: Tensor, squares: Tensor, dimension: int
+    compressed: Tensor,
+    images: Tensor,
+    crossed: Tensor,
+    coordinates: Tensor,
+    squares: Tensor,
+    dimension: int,
 ) -> tuple[Tensor, Tensor]:
-    """XTrace's t_i, ``(k,)``, and what they are without z_j, ``(k, k)``; from Q^* A Q, Q^* A Z, Q^* A^* Z, Q^* Z and ||z_i||^2.
+    """XTrace's t_i, ``(k,)``, and what they are without z_j, ``(k, k)``; from Q^* A Q, Q^* A Z, Q^*
+    A^* Z, Q^* Z and ||z_i||^2.
 
-    Q_i spans what Q does but for a unit vector Q s_i; without z_j as well, also but for Q u_ij, the unit vector that s_j adds to s_i.
+    Q_i spans what Q does but for a unit vector Q s_i; without z_j as well, also but for Q u_ij, the
+    unit vector that s_j adds to s_i.
     """
     dropped = _dropped_directions(images)
     along = (dropped * coordinates).sum(0)
     # r_i = z_i - Q kept_i
     kept = coordinates - dropped * along
     squares = squares - kept.square().sum(0)
-    forms = along * (dropped * images).sum(0) - (crossed * kept).sum(0) + (kept * (compressed @ kept)).sum(0)
+    forms = (
+        along * (dropped * images).sum(0)
+        - (crossed * kept).sum(0)
+        + (kept * (compressed @ kept)).sum(0)
+    )
     quotients = dropped.T @ compressed @ dropped
     first = quotients.diagonal()
     known = compressed.trace() - first
@@ -151,40 +196,56 @@ def _xtrace_samples(
         products = columns.T @ dropped
         return (products - cosines * products.diagonal().unsqueeze(1)) / sines
 
-    second = (first - cosines * (quotients + quotients.T) + cosines.square() * first.unsqueeze(1)) / sines.square()
+    second = (
+        first - cosines * (quotients + quotients.T) + cosines.square() * first.unsqueeze(1)
+    ) / sines.square()
     lost = along_second(coordinates)
     slopes = along_second(images + crossed - (compressed + compressed.T) @ kept)
     forms_without = forms.unsqueeze(1) + lost * slopes + lost.square() * second
     squares_without = squares.unsqueeze(1) + lost.square()
-    return known + free * forms / squares, known.unsqueeze(1) - second + (free + 1) * forms_without / squares_without
+    return known + free * forms / squares, known.unsqueeze(1) - second + (
+        free + 1
+    ) * forms_without / squares_without
 
 
 def _dropped_directions(images: Tensor) -> Tensor:
-    """Columns s_i, unit vectors orthogonal to every column of an upper triangular matrix but the i-th, ``(k, k)``.
+    """Columns s_i, unit vectors orthogonal to every column of an upper triangular matrix but the
+    i-th, ``(k, k)``.
 
-    Where a column depends on the others there are many; a change of the matrix by rounding error alone singles one out.
+    Where a column depends on the others there are many; a change of the matrix by rounding error
+    alone singles one out.
     """
     scaled = images / (images.abs().max().item() or 1.0)
     diagonal = scaled.diagonal()
     smallest = torch.finfo(scaled.dtype).eps
     diagonal.copy_(torch.where(diagonal.abs() < smallest, smallest, diagonal))
     identity = torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device)
-    return torch.nn.functional.normalize(torch.linalg.solve_triangular(scaled, identity, upper=True).T, dim=0)
+    return torch.nn.functional.normalize(
+        torch.linalg.solve_triangular(scaled, identity, upper=True).T, dim=0
+    )
 
 
-def _xnystrace_samples(half: Tensor, roots: Tensor, lengths: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
-    """XNysTrace's t_i, ``(k,)``, and what they are without z_j, ``(k, k)``, both less the trace of the whole Nystrom approximation.
+def _xnystrace_samples(
+    half: Tensor, roots: Tensor, lengths: Tensor, dimension: int
+) -> tuple[Tensor, Tensor]:
+    """XNysTrace's t_i, ``(k,)``, and what they are without z_j, ``(k, k)``, both less the trace of
+    the whole Nystrom approximation.
 
-    With B = (Z^* Y)^(-1) = R R^*, C = B Y^* Y B and D = (Z^* Z)^(-1), leaving out z_i takes C_ii / B_ii off the trace and leaves a form of
-    1 / B_ii, on a part of z_i of squared length 1 / D_ii. Leaving out z_j as well is the same with blocks of rows and columns i, j.
+    With B = (Z^* Y)^(-1) = R R^*, C = B Y^* Y B and D = (Z^* Z)^(-1), leaving out z_i takes C_ii /
+    B_ii off the trace and leaves a form of 1 / B_ii, on a part of z_i of squared length 1 / D_ii.
+    Leaving out z_j as well is the same with blocks of rows and columns i, j.
     """
     inverse, product = roots @ roots.T, half @ roots.T
     taken = product.T @ product
     free = dimension - len(lengths) + 1
     one, off, far = inverse.diagonal(), taken.diagonal(), lengths.diagonal()
     squares = one * one.unsqueeze(1)
-    determinants = torch.maximum(squares - inverse.square(), torch.finfo(torch.float64).eps * squares)
-    off_both = (one * off.unsqueeze(1) + one.unsqueeze(1) * off - 2 * inverse * taken) / determinants
+    determinants = torch.maximum(
+        squares - inverse.square(), torch.finfo(torch.float64).eps * squares
+    )
+    off_both = (
+        one * off.unsqueeze(1) + one.unsqueeze(1) * off - 2 * inverse * taken
+    ) / determinants
     forms_without = (far.unsqueeze(1) - lengths.square() / far) * one / determinants
     return (free * far - off) / one, (free + 1) * forms_without - off_both
 
@@ -194,22 +255,31 @@ def _mean(operator: LinearOperator, samples: Tensor, method: str) -> Estimate:
     return _estimate(operator, samples, samples.var().item() / len(samples), method)
 
 
-def _exchangeable_mean(operator: LinearOperator, samples: Tensor, without: Tensor, method: str) -> Estimate:
+def _exchangeable_mean(
+    operator: LinearOperator, samples: Tensor, without: Tensor, method: str
+) -> Estimate:
     """Mean of k samples t_i that share their vectors; ``without[i, j]`` is t_i without z_j.
 
-    Its variance is E s^2 / k + Cov(t_i, t_j), s^2 the sample variance, and Cov(t_i, t_j) = E d_ij d_ji of d_ij = t_i - ``without[i, j]``,
-    because t_i, with z_j or without, is unbiased given all vectors but its own z_i. The published error, s / sqrt(k), leaves out the
-    covariance, which is several times as large where eigenvalues decay fast.
+    Its variance is E s^2 / k + Cov(t_i, t_j), s^2 the sample variance, and Cov(t_i, t_j) = E d_ij
+    d_ji of d_ij = t_i - ``without[i, j]``, because t_i, with z_j or without, is unbiased given all
+    vectors but its own z_i. The published error, s / sqrt(k), leaves out the covariance, which is
+    several times as large where eigenvalues decay fast.
     """
     count, spread = len(samples), samples.var().item()
     differences = samples.unsqueeze(1) - without
     differences.fill_diagonal_(0)
     covariance = (differences * differences.T).sum().item() / (count * (count - 1))
-    # what joins fewer than k vectors stays below k s^2; beyond is noise, as on a rank of k - 1, where every t_i is exact and no d_ij is 0
+    # what joins fewer than k vectors stays below k s^2; beyond is noise, as on a rank of k - 1,
+    # where every t_i is exact and no d_ij is 0
     covariance = min(max(covariance, 0.0), count * spread)
     return _estimate(operator, samples, spread / count + covariance, method)
 
 
 def _estimate(operator: LinearOperator, samples: Tensor, variance: float, method: str) -> Estimate:
     value = samples.mean().item()
-    return Estimate(value if operator.gram_factor is None else max(value, 0.0), math.sqrt(variance), len(samples), method)
+    return Estimate(
+        value if operator.gram_factor is None else max(value, 0.0),
+        math.sqrt(variance),
+        len(samples),
+        method,
+    )

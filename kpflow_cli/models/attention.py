@@ -1,4 +1,6 @@
-"""One block of self-attention followed by a multilayer perceptron (Fig. 6 and appendix A.2.3 of arXiv 2605.08746)."""
+"""One block of self-attention followed by a multilayer perceptron (Fig. 6 and appendix A.2.3 of
+arXiv 2605.08746).
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.models.base import Model
 from kpflow_cli.models.initialization import initialize
-from kpflow_cli.models.sites import Model
-from kpflow_cli.models.tracing import ModuleTrajectory, SiteState, trace
-from kpflow_cli.models.watched_module import evaluating
+from kpflow_cli.ntk import TracedTrajectory, linearize
+from kpflow_cli.tracing.state_choice import SiteState
+from kpflow_cli.tracing.watched_module import evaluating
 
 
 class SelfAttention(Model):
-    """x_t projected to ``width`` units, attention of ``heads`` heads over time, a GELU perceptron at each time; no norms, nothing skipped.
+    """x_t projected to ``width`` units, attention of ``heads`` heads over time, a GELU perceptron
+    at each time; no norms, nothing skipped.
 
-    Every map is a weight site: ``projection``, ``positions`` (a learned embedding of each time step, if there are any), ``query``, ``key``,
-    ``value``, ``merge`` (of the heads), and ``mlp.0``, ``mlp.1``, ..., the last of which gives the outputs. The state is all their outputs
-    side by side, ``(B, T, m)``; once some are frozen, ``linearize`` has those of the others.
+    Every map is a weight site: ``projection``, ``positions`` (a learned embedding of each time
+    step, if there are any), ``query``, ``key``, ``value``, ``merge`` (of the heads), and ``mlp.0``,
+    ``mlp.1``, ..., the last of which gives the outputs. The state is all their outputs side by
+    side, ``(B, T, m)``; once some are frozen, ``linearize`` has those of the others.
 
     Attributes:
-        fourier_features: F, how many features of each input channel come in instead of it; 0 for none.
+        fourier_features: F, how many features of each input channel come in instead of it; 0 for
+            none.
     """
 
     def __init__(
@@ -48,15 +54,23 @@ class SelfAttention(Model):
         self.heads, self.causal, self.fourier_features = heads, causal, fourier_features
         self.projection = nn.Linear(input_size * (fourier_features or 1), width, bias=bias)
         self.positions = nn.Embedding(positions, width) if positions else None
-        self.query, self.key, self.value, self.merge = (nn.Linear(width, width, bias=bias) for _ in range(4))
+        self.query, self.key, self.value, self.merge = (
+            nn.Linear(width, width, bias=bias) for _ in range(4)
+        )
         sizes = [width, *[mlp_width] * (mlp_layers - 1), output_size]
-        self.mlp = nn.ModuleList(nn.Linear(inside, outside, bias=bias) for inside, outside in pairwise(sizes))
+        self.mlp = nn.ModuleList(
+            nn.Linear(inside, outside, bias=bias) for inside, outside in pairwise(sizes)
+        )
         initialize(self, None, gain=1.0, initialization=initialization, generator=generator)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs ``(B, T, n_out)`` and states ``(B, T, m)``. Raises UserError for more time steps than there are positions."""
+        """Outputs ``(B, T, n_out)`` and states ``(B, T, m)``. Raises UserError for more time steps
+        than there are positions.
+        """
         site_outputs, queries, keys, values = self._projections(inputs)
-        attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=self.causal)
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, is_causal=self.causal
+        )
         hidden = self.merge(attended.transpose(1, 2).flatten(2))
         site_outputs.append(hidden)
         for index, layer in enumerate(self.mlp):
@@ -64,45 +78,59 @@ class SelfAttention(Model):
             site_outputs.append(hidden)
         return hidden, torch.cat(site_outputs, dim=-1)
 
-    def linearize(self, inputs: Tensor) -> ModuleTrajectory:
+    def linearize(self, inputs: Tensor) -> TracedTrajectory:
         """As ``Model.linearize`` says, in evaluation mode."""
         with evaluating(self):
-            return trace(self, inputs, state=SiteState.OUTPUTS)
+            return linearize(self, inputs, state=SiteState.OUTPUTS)
 
     @torch.no_grad()
     def attention_weights(self, inputs: Tensor) -> Tensor:
-        """softmax(q k^T / sqrt(width / heads)): how much each time step attends to each other, ``(B, heads, T, T)``."""
+        """softmax(q k^T / sqrt(width / heads)): how much each time step attends to each other,
+        ``(B, heads, T, T)``.
+        """
         _, queries, keys, _ = self._projections(inputs)
         scores = queries @ keys.mT / queries.shape[-1] ** 0.5
         if self.causal:
-            scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf)
+            scores = scores.masked_fill(
+                torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf
+            )
         return scores.softmax(dim=-1)
 
     def _projections(self, inputs: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """The outputs of all sites before the attention, and queries, keys and values by head, ``(B, heads, T, width / heads)``."""
-        projected = self.projection(fourier_features(inputs, self.fourier_features) if self.fourier_features else inputs)
+        """The outputs of all sites before the attention, and queries, keys and values by head,
+        ``(B, heads, T, width / heads)``.
+        """
+        projected = self.projection(
+            fourier_features(inputs, self.fourier_features) if self.fourier_features else inputs
+        )
         site_outputs = [projected]
         if self.positions is not None:
             site_outputs.append(self._embedded_positions(inputs))
             projected = projected + site_outputs[-1]
         site_outputs += [layer(projected) for layer in (self.query, self.key, self.value)]
-        queries, keys, values = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in site_outputs[-3:])
+        queries, keys, values = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in site_outputs[-3:]
+        )
         return site_outputs, queries, keys, values
 
     def _embedded_positions(self, inputs: Tensor) -> Tensor:
         assert self.positions is not None
         trials, steps, _ = inputs.shape
         if steps > self.positions.num_embeddings:
-            raise UserError(f"model.positions={self.positions.num_embeddings}: a trial has {steps} time steps; take as many, or 0 for none")
+            raise UserError(
+                f"model.positions={self.positions.num_embeddings}: a trial has {steps} time "
+                "steps; take as many, or 0 for none"
+            )
         # for each trial anew, so that the site has a row for each trial and time
         return self.positions(torch.arange(steps, device=inputs.device).expand(trials, steps))
 
 
 def fourier_features(inputs: Tensor, count: int) -> Tensor:
-    """sin(2 pi 2^k x) and cos(2 pi 2^k x) of each input for k = 0, 1, ..., ``count`` in all: ``(..., c)`` to ``(..., c count)``.
+    """sin(2 pi 2^k x) and cos(2 pi 2^k x) of each input for k = 0, 1, ..., ``count`` in all:
+    ``(..., c)`` to ``(..., c count)``.
 
-    2^k x is reduced to its fraction exactly. Past the digits of x, for numbers of order 1 from k = 52 in double and 23 in single precision,
-    there is no fraction left: the features are 0 and 1.
+    2^k x is reduced to its fraction exactly. Past the digits of x, for numbers of order 1 from k =
+    52 in double and 23 in single precision, there is no fraction left: the features are 0 and 1.
     """
     powers = 2.0 ** torch.arange((count + 1) // 2, dtype=inputs.dtype, device=inputs.device)
     phases = 2 * torch.pi * torch.remainder(inputs.unsqueeze(-1) * powers, 1.0)

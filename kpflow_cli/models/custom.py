@@ -1,9 +1,11 @@
 """Any network of torch's under one contract: what ``model=custom`` runs.
 
-The class that ``target`` names is constructed by keywords, ``target(input_size=..., output_size=..., units=..., **kwargs)``. Its
-``forward`` takes inputs ``(B, T, input_size)`` and returns ``(output, state)``: output ``(B, T, output_size)``, state ``(B, T, m)``. Or it
-returns the output alone and the configuration names the state, ``state=<submodule>``: the submodule's output is the state. Trained
-parameters act through linear maps; others are refused, or counted with ``others=autograd``.
+The class that ``target`` names is constructed by keywords, ``target(input_size=...,
+output_size=..., units=..., **kwargs)``. Its ``forward`` takes inputs ``(B, T, input_size)`` and
+returns ``(output, state)``: output ``(B, T, output_size)``, state ``(B, T, m)``. Or it returns the
+output alone and the configuration names the state, ``state=<submodule>``: the submodule's output is
+the state. Trained parameters act through linear maps; others are refused, or counted with
+``others=autograd``.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.sites import Model
-from kpflow_cli.models.state_choice import state_of_submodule
-from kpflow_cli.models.tracing import ModuleTrajectory, OtherParameters, trace
-from kpflow_cli.models.watched_module import evaluating, recording
+from kpflow_cli.models.base import Model
+from kpflow_cli.ntk import TracedTrajectory, linearize
+from kpflow_cli.tracing.site_search import OtherParameters
+from kpflow_cli.tracing.state_choice import state_of_submodule
+from kpflow_cli.tracing.watched_module import evaluating, recording
 
 
 class CustomModel(Model):
@@ -38,29 +41,43 @@ class CustomModel(Model):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.target, self.others, self._state, self._output_size = target, others, state, output_size
+        self.target, self.others, self._state, self._output_size = (
+            target,
+            others,
+            state,
+            output_size,
+        )
         build = _imported(target)
         # the class draws its initial weights from torch's global generator
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
             try:
-                self.network: nn.Module = build(input_size=input_size, output_size=output_size, units=units, **kwargs)
+                self.network: nn.Module = build(
+                    input_size=input_size, output_size=output_size, units=units, **kwargs
+                )
             except (TypeError, ValueError, AssertionError) as error:
                 raise UserError(
-                    f"model.target={target}: not built from input_size, output_size, units and model.kwargs ({error})"
+                    f"model.target={target}: not built from input_size, output_size, units and "
+                    f"model.kwargs ({error})"
                 ) from error
         if not isinstance(self.network, nn.Module):
-            raise UserError(f"model.target={target}: makes a {type(self.network).__name__}, not a torch.nn.Module")
+            raise UserError(
+                f"model.target={target}: makes a {type(self.network).__name__}, not a "
+                "torch.nn.Module"
+            )
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``Model.forward`` says. Raises UserError where the network does not keep its contract."""
+        """As ``Model.forward`` says. Raises UserError where the network does not keep
+        its contract.
+        """
         recorded: list[Any] = []
         with nullcontext() if self._state is None else recording(self._named_state(), recorded):
             result = self.network(inputs)
         if self._state is None:
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise UserError(
-                    f"model.target={self.target}: forward returns no (output, state); name the state with model.state=<submodule>"
+                    f"model.target={self.target}: forward returns no (output, state); name the "
+                    "state with model.state=<submodule>"
                 )
             output, state = result
         else:
@@ -68,17 +85,21 @@ class CustomModel(Model):
             state = state_of_submodule(self._state, recorded)
         if state.shape[:2] != inputs.shape[:2] or state.ndim != 3:
             raise UserError(
-                f"model.target={self.target}: the state is of shape {tuple(state.shape)}, not (B, T, m) = {(*inputs.shape[:2], 'm')}"
+                f"model.target={self.target}: the state is of shape {tuple(state.shape)}, not (B, "
+                f"T, m) = {(*inputs.shape[:2], 'm')}"
             )
         if output.shape != (*inputs.shape[:2], self._output_size):
             wanted = (*inputs.shape[:2], self._output_size)
-            raise UserError(f"model.target={self.target}: the output is of shape {tuple(output.shape)}, not (B, T, output_size) = {wanted}")
+            raise UserError(
+                f"model.target={self.target}: the output is of shape {tuple(output.shape)}, not "
+                f"(B, T, output_size) = {wanted}"
+            )
         return output, state
 
-    def linearize(self, inputs: Tensor) -> ModuleTrajectory:
+    def linearize(self, inputs: Tensor) -> TracedTrajectory:
         """As ``Model.linearize`` says, in evaluation mode."""
         with evaluating(self):
-            return trace(self, inputs, state=lambda result: result[1], others=self.others)
+            return linearize(self, inputs, state=lambda result: result[1], others=self.others)
 
     def _named_state(self) -> nn.Module:
         assert self._state is not None

@@ -7,16 +7,19 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.models.fixed_points import draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
-from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
+from kpflow_cli.ntk import RecurrentTrajectory, previous_states, site_of
 
 
 class GRU(RecurrentModel):
-    """torch's nn.GRU, one layer, so that trained weights load into a plain nn.GRU; state h of ``units`` units.
+    """torch's nn.GRU, one layer, so that trained weights load into a plain nn.GRU; state h of
+    ``units`` units.
 
-    Sites (paper.md, section 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n outputs each (gates r, z, candidate c).
-    ``fixed_points`` planted states are tanh(N(0, I)); only the candidate's recurrent weights change for them.
+    Sites (paper.md, section 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n outputs each
+    (gates r, z, candidate c). ``fixed_points`` planted states are tanh(N(0, I)); only the
+    candidate's recurrent weights change for them.
     """
 
     recurrent_weight, input_weight = "gru.weight_hh_l0", "gru.weight_ih_l0"
@@ -42,11 +45,15 @@ class GRU(RecurrentModel):
 
     @torch.no_grad()
     def _plant(self, points: Tensor) -> None:
-        """Make each point d, ``(k, n)``, its own candidate c at zero input: then h = (1-z) c + z h = d whatever the gate z."""
+        """Make each point d, ``(k, n)``, its own candidate c at zero input: then h = (1-z) c + z h
+        = d whatever the gate z.
+        """
         units = points.shape[1]
         weights = {name: parameter.double() for name, parameter in self.gru.named_parameters()}
         from_input = weights.get("bias_ih_l0", points.new_zeros(3 * units))
-        from_state = nn.functional.linear(points, weights["weight_hh_l0"], weights.get("bias_hh_l0"))
+        from_state = nn.functional.linear(
+            points, weights["weight_hh_l0"], weights.get("bias_hh_l0")
+        )
         r = torch.sigmoid(from_input[:units] + from_state[:, :units])
         bias_c = weights["bias_hh_l0"][2 * units :] if "bias_hh_l0" in weights else 0.0
         wanted = (torch.atanh(points) - from_input[2 * units :]) / r - bias_c
@@ -58,13 +65,17 @@ class GRU(RecurrentModel):
         return self.readout(states), states
 
     @torch.no_grad()
-    def linearize(self, inputs: Tensor) -> Linearization:
+    def linearize(self, inputs: Tensor) -> RecurrentTrajectory:
         """As ``RecurrentModel.linearize`` says."""
         _, states = self(inputs)
         previous = previous_states(states)
         weights = dict(self.gru.named_parameters())
-        from_input = nn.functional.linear(inputs, weights["weight_ih_l0"], weights.get("bias_ih_l0"))
-        from_state = nn.functional.linear(previous, weights["weight_hh_l0"], weights.get("bias_hh_l0"))
+        from_input = nn.functional.linear(
+            inputs, weights["weight_ih_l0"], weights.get("bias_ih_l0")
+        )
+        from_state = nn.functional.linear(
+            previous, weights["weight_hh_l0"], weights.get("bias_hh_l0")
+        )
         input_r, input_z, input_c = from_input.chunk(3, dim=-1)
         state_r, state_z, state_c = from_state.chunk(3, dim=-1)
         r = torch.sigmoid(input_r + state_r)
@@ -74,10 +85,19 @@ class GRU(RecurrentModel):
         slope_c = (1 - z) * (1 - c * c)
         slope_r = slope_c * state_c * r * (1 - r)
         slope_z = (previous - c) * z * (1 - z)
-        recurrent = site_of(self.gru, "recurrent", "weight_hh_l0", "bias_hh_l0", previous, (slope_r, slope_z, slope_c * r))
-        feedforward = site_of(self.gru, "input", "weight_ih_l0", "bias_ih_l0", inputs, (slope_r, slope_z, slope_c))
-        return Linearization(
-            states=states,
+        recurrent = site_of(
+            self.gru,
+            "recurrent",
+            "weight_hh_l0",
+            "bias_hh_l0",
+            previous,
+            (slope_r, slope_z, slope_c * r),
+        )
+        feedforward = site_of(
+            self.gru, "input", "weight_ih_l0", "bias_ih_l0", inputs, (slope_r, slope_z, slope_c)
+        )
+        return RecurrentTrajectory(
+            state=states,
             sites=(recurrent, feedforward),
             recurrent=recurrent,
             carry=z,

@@ -12,7 +12,9 @@ from kpflow_cli.errors import UserError
 
 
 class InitialWeights(TypedDict):
-    """How a model's weights are drawn: the keywords that a recurrent model's constructor passes on to ``initialize``."""
+    """How a model's weights are drawn: the keywords that a recurrent model's constructor passes on
+    to ``initialize``.
+    """
 
     gain: float
     initialization: str
@@ -22,8 +24,9 @@ class InitialWeights(TypedDict):
 def _torch_default(layer: nn.Module, tensor: Tensor, generator: torch.Generator) -> Tensor:
     """As the layer's own ``reset_parameters`` draws weights and biases, from an explicit generator.
 
-    Uniform within 1/sqrt(units) in a recurrent layer, so that its square matrix has spectral radius 0.58, and within 1/sqrt(inputs) in a
-    linear one; standard normal in an embedding. Raises ValueError for a layer of another kind.
+    Uniform within 1/sqrt(units) in a recurrent layer, so that its square matrix has spectral radius
+    0.58, and within 1/sqrt(inputs) in a linear one; standard normal in an embedding. Raises
+    ValueError for a layer of another kind.
     """
     if isinstance(layer, nn.Embedding):
         return nn.init.normal_(tensor, generator=generator)
@@ -37,19 +40,24 @@ def _torch_default(layer: nn.Module, tensor: Tensor, generator: torch.Generator)
 
 
 _MATRIX_INITIALIZERS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
-    "xavier_normal": lambda _, tensor, generator: nn.init.xavier_normal_(tensor, generator=generator),
+    "xavier_normal": lambda _, tensor, generator: nn.init.xavier_normal_(
+        tensor, generator=generator
+    ),
     "orthogonal": lambda _, tensor, generator: nn.init.orthogonal_(tensor, generator=generator),
     "torch_default": _torch_default,
 }
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, recurrent_weight: str | None, **initial_weights: Unpack[InitialWeights]) -> None:
+def initialize(
+    module: nn.Module, recurrent_weight: str | None, **initial_weights: Unpack[InitialWeights]
+) -> None:
     """Draw every parameter of ``module`` in place, in the order of ``named_parameters``.
 
-    Each matrix is drawn as it is stored (a GRU's stacked ``(3n, n)`` recurrent weight gets s.d. 1/sqrt(2n) from ``xavier_normal``),
-    the one named ``recurrent_weight``, if any, is then multiplied by ``gain``; biases are torch's default for their layer.
-    Raises UserError on an unknown ``initialization``.
+    Each matrix is drawn as it is stored (a GRU's stacked ``(3n, n)`` recurrent weight gets s.d.
+    1/sqrt(2n) from ``xavier_normal``), the one named ``recurrent_weight``, if any, is then
+    multiplied by ``gain``; biases are torch's default for their layer. Raises UserError on an
+    unknown ``initialization``.
     """
     initialization, generator = initial_weights["initialization"], initial_weights["generator"]
     if initialization not in _MATRIX_INITIALIZERS:

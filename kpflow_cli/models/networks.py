@@ -1,4 +1,6 @@
-"""Networks of torch's own layers under the contract of ``model=custom``: outputs ``(B, T, n_out)`` and states ``(B, T, m)``."""
+"""Networks of torch's own layers under the contract of ``model=custom``: outputs ``(B, T, n_out)``
+and states ``(B, T, m)``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [input_size, *[units] * layers]
         self.hidden = nn.Sequential(
-            *(module for sizes_in, sizes_out in pairwise(sizes) for module in (nn.Linear(sizes_in, sizes_out), nn.Tanh()))
+            *(
+                module
+                for sizes_in, sizes_out in pairwise(sizes)
+                for module in (nn.Linear(sizes_in, sizes_out), nn.Tanh())
+            )
         )
         self.readout = nn.Linear(units, output_size)
 
@@ -27,9 +33,19 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """A convolution over time and input channels, then one over time; the state has as many units as the second has channels."""
+    """A convolution over time and input channels, then one over time; the state has as many units
+    as the second has channels.
+    """
 
-    def __init__(self, *, input_size: int, output_size: int, units: int, channels: int = 4, kernel_size: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        units: int,
+        channels: int = 4,
+        kernel_size: int = 3,
+    ) -> None:
         super().__init__()
         self.plane = nn.Conv2d(1, channels, kernel_size, padding="same")
         self.time = nn.Conv1d(channels * input_size, units, kernel_size, padding="same")
@@ -71,25 +87,45 @@ class StackedGRU(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One encoder layer with a causal mask, norms after each block, or before it (``norm_first``); its output is the state."""
+    """One encoder layer with a causal mask, norms after each block, or before it (``norm_first``);
+    its output is the state.
+    """
 
-    def __init__(self, *, input_size: int, output_size: int, units: int, heads: int = 2, norm_first: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        output_size: int,
+        units: int,
+        heads: int = 2,
+        norm_first: bool = False,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Linear(input_size, units)
         self.encoder = nn.TransformerEncoderLayer(
-            units, heads, dim_feedforward=2 * units, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first
+            units,
+            heads,
+            dim_feedforward=2 * units,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=norm_first,
         )
         self.readout = nn.Linear(units, output_size)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and state."""
-        mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1], device=inputs.device, dtype=inputs.dtype)
+        mask = nn.Transformer.generate_square_subsequent_mask(
+            inputs.shape[1], device=inputs.device, dtype=inputs.dtype
+        )
         state = self.encoder(self.embedding(inputs), src_mask=mask, is_causal=True)
         return self.readout(state), state
 
 
 class TiedAutoencoder(nn.Module):
-    """One weight used four times: inputs are embedded by W, the state updated twice by a shared layer, outputs read out by W^T."""
+    """One weight used four times: inputs are embedded by W, the state updated twice by a shared
+    layer, outputs read out by W^T.
+    """
 
     def __init__(self, *, input_size: int, output_size: int, units: int) -> None:
         super().__init__()

@@ -1,8 +1,10 @@
-"""The vanilla and the continuous-time RNN from inputs to outputs, with backpropagation through time written out: for training.
+"""The vanilla and the continuous-time RNN from inputs to outputs, with backpropagation through time
+written out: for training.
 
-What torch's automatic differentiation of a loop over time spends beside the products with W, on nodes of the graph, fresh memory and a
-weight gradient at every step, is saved: states and adjoints are computed in place, in a buffer for all times, and each gradient is one
-product over all trials and times.
+What torch's automatic differentiation of a loop over time spends beside the products with W, on
+nodes of the graph, fresh memory and a weight gradient at every step, is saved: states and adjoints
+are computed in place, in a buffer for all times, and each gradient is one product over all trials
+and times.
 """
 
 from __future__ import annotations
@@ -15,37 +17,59 @@ from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import linear, pad
 
-# of what drives the units, root mean square: above it the rounding of tanh by sigmoid, 4e-8 in single precision, is below 1e-5 of the state
+# of what drives the units, root mean square: above it the rounding of tanh by sigmoid, 4e-8 in
+# single precision, is below 1e-5 of the state
 _LARGE_DRIVE = 0.01
-# so many are read out faster by the product of the transposes, 3 of 64 units in two thirds of the time
+# so many are read out faster by the product of the transposes, 3 of 64 units in two thirds of the
+# time
 _FEW_OUTPUTS = 8
-# multiplies by the derivative of tanh where its value is the second argument; looked up here, as a look-up a step costs time
+# multiplies by the derivative of tanh where its value is the second argument; looked up here, as a
+# look-up a step costs time
 _times_slope = torch.ops.aten.tanh_backward.grad_input
 
 
-def vanilla_outputs(inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, bias: Tensor | None, readout: nn.Linear) -> Tensor:
-    """The readout of h_t = tanh(W h_{t-1} + W_in x_t + b) from h_0 = 0: inputs ``(B, T, n_in)`` to outputs ``(B, T, n_out)``.
+def vanilla_outputs(
+    inputs: Tensor,
+    input_weight: Tensor,
+    recurrent_weight: Tensor,
+    bias: Tensor | None,
+    readout: nn.Linear,
+) -> Tensor:
+    """The readout of h_t = tanh(W h_{t-1} + W_in x_t + b) from h_0 = 0: inputs ``(B, T, n_in)`` to
+    outputs ``(B, T, n_out)``.
 
-    Differentiable once, in reverse: a second derivative, forward mode and torch.func raise RuntimeError.
+    Differentiable once, in reverse: a second derivative, forward mode and torch.func raise
+    RuntimeError.
     """
     inputs = inputs.transpose(0, 1)
     if bias is not None:
         # one more column of W_in, whose input is 1: no product of its own, forwards or backwards
-        inputs, input_weight = pad(inputs, (0, 1), value=1.0), torch.cat([input_weight, bias.unsqueeze(1)], 1)
-    outputs: Tensor = _Scan.apply(inputs, input_weight, recurrent_weight, readout.weight, readout.bias, None)
+        inputs, input_weight = (
+            pad(inputs, (0, 1), value=1.0),
+            torch.cat([input_weight, bias.unsqueeze(1)], 1),
+        )
+    outputs: Tensor = _Scan.apply(
+        inputs, input_weight, recurrent_weight, readout.weight, readout.bias, None
+    )
     return outputs
 
 
-def continuous_time_outputs(inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, dt: float, readout: nn.Linear) -> Tensor:
-    """The readout of h_t = (1 - dt) h_{t-1} + dt (W tanh(h_{t-1}) + W_in x_t); otherwise as ``vanilla_outputs``."""
+def continuous_time_outputs(
+    inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, dt: float, readout: nn.Linear
+) -> Tensor:
+    """The readout of h_t = (1 - dt) h_{t-1} + dt (W tanh(h_{t-1}) + W_in x_t); otherwise as
+    ``vanilla_outputs``.
+    """
     weights = (dt * input_weight, dt * recurrent_weight, readout.weight, readout.bias)
     outputs: Tensor = _Scan.apply(inputs.transpose(0, 1), *weights, 1 - dt)
     return outputs
 
 
 class _Scan(Function):
-    """Drive d_t = W_in x_t. Without ``carry`` h_t = r_t = tanh(d_t + W r_{t-1}); with it h_t = d_t + W r_{t-1} + carry h_{t-1}, r_t =
-    tanh(h_t). Within, time is the first axis: a step of all trials is contiguous."""
+    """Drive d_t = W_in x_t. Without ``carry`` h_t = r_t = tanh(d_t + W r_{t-1}); with it h_t = d_t
+    + W r_{t-1} + carry h_{t-1}, r_t = tanh(h_t). Within, time is the first axis: a step of all
+    trials is contiguous.
+    """
 
     @staticmethod
     def forward(
@@ -75,7 +99,9 @@ class _Scan(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        """From dL/doutputs the adjoints dL/dd_t, backwards in time; from them the gradients that are asked for."""
+        """From dL/doutputs the adjoints dL/dd_t, backwards in time; from them the gradients that
+        are asked for.
+        """
         inputs, states, rates, input_weight, recurrent_weight, readout_weight = ctx.saved_tensors
         error = error.transpose(0, 1).contiguous()
         adjoints = error @ readout_weight
@@ -83,7 +109,9 @@ class _Scan(Function):
             _scan_back(adjoints, recurrent_weight, rates)
         else:
             _scan_back_with_carry(adjoints, recurrent_weight, rates, ctx.carry)
-        of_inputs, of_input_weight, of_recurrent_weight, of_readout_weight, of_readout_bias, _ = ctx.needs_input_grad
+        of_inputs, of_input_weight, of_recurrent_weight, of_readout_weight, of_readout_bias, _ = (
+            ctx.needs_input_grad
+        )
         return (
             adjoints @ input_weight if of_inputs else None,
             # for few inputs several times as fast as the product of the transposes
@@ -95,8 +123,16 @@ class _Scan(Function):
         )
 
 
-def _scan(states: Tensor, rates: Tensor, weight: Tensor, carry: float | None, squash: Callable[..., Tensor]) -> None:
-    """The drive in ``states``, in place, to the states, and what ``squash`` makes of them to ``rates``; ``weight`` is W^T."""
+def _scan(
+    states: Tensor,
+    rates: Tensor,
+    weight: Tensor,
+    carry: float | None,
+    squash: Callable[..., Tensor],
+) -> None:
+    """The drive in ``states``, in place, to the states, and what ``squash`` makes of them to
+    ``rates``; ``weight`` is W^T.
+    """
     times = states.unbind()
     previous = None
     for state, rate in zip(times, times if rates is states else rates.unbind(), strict=True):
@@ -109,7 +145,9 @@ def _scan(states: Tensor, rates: Tensor, weight: Tensor, carry: float | None, sq
 
 
 def _read_out(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """States ``(T, B, n)`` to outputs ``(B, T, n_out)``; contiguous, for the loss takes half the time then."""
+    """States ``(T, B, n)`` to outputs ``(B, T, n_out)``; contiguous, for the loss takes half the
+    time then.
+    """
     if bias is not None and len(weight) <= _FEW_OUTPUTS:
         transposed = torch.addmm(bias.unsqueeze(1), weight, states.flatten(0, 1).T)
         return transposed.unflatten(1, states.shape[:2]).permute(2, 1, 0).contiguous()
@@ -117,7 +155,8 @@ def _read_out(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _takes_sigmoid(doubled_drive: Tensor) -> bool:
-    """Whether tanh by sigmoid is faster, as on a CPU, where it takes two fifths of the time, and accurate enough.
+    """Whether tanh by sigmoid is faster, as on a CPU, where it takes two fifths of the time, and
+    accurate enough.
 
     It is exact to the rounding of 1, not to that of its argument, whose size a few trials tell.
     """

@@ -7,17 +7,19 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.models.fixed_points import draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
 from kpflow_cli.models.recurrent_scan import continuous_time_outputs, vanilla_outputs
-from kpflow_cli.models.sites import Linearization, RecurrentModel, previous_states, site_of
+from kpflow_cli.ntk import RecurrentTrajectory, previous_states, site_of
 
 
 class ContinuousTimeRNN(RecurrentModel):
-    """h_t = (1 - dt) h_{t-1} + dt (W tanh(h_{t-1}) + W_in x_t), a linear readout of h, no biases in the recurrence.
+    """h_t = (1 - dt) h_{t-1} + dt (W tanh(h_{t-1}) + W_in x_t), a linear readout of h, no biases in
+    the recurrence.
 
-    Sites: ``recurrent`` W tanh(h_{t-1}) and ``input`` W_in x_t; df/du = dt I for both, so K = dt^2 V V^T (x) I_n exactly.
-    ``fixed_points`` planted states are N(0, I).
+    Sites: ``recurrent`` W tanh(h_{t-1}) and ``input`` W_in x_t; df/du = dt I for both, so K = dt^2
+    V V^T (x) I_n exactly. ``fixed_points`` planted states are N(0, I).
     """
 
     recurrent_weight, input_weight = "recurrent.weight", "input.weight"
@@ -55,18 +57,22 @@ class ContinuousTimeRNN(RecurrentModel):
 
     def training_outputs(self, inputs: Tensor) -> Tensor:
         """As ``Model.training_outputs`` says, by a scan."""
-        return continuous_time_outputs(inputs, self.input.weight, self.recurrent.weight, self.dt, self.readout)
+        return continuous_time_outputs(
+            inputs, self.input.weight, self.recurrent.weight, self.dt, self.readout
+        )
 
     @torch.no_grad()
-    def linearize(self, inputs: Tensor) -> Linearization:
+    def linearize(self, inputs: Tensor) -> RecurrentTrajectory:
         """As ``RecurrentModel.linearize`` says."""
         _, states = self(inputs)
         rates = torch.tanh(previous_states(states))
         output_slopes = (torch.full_like(states, self.dt),)
-        recurrent = site_of(self, "recurrent", "recurrent.weight", "recurrent.bias", rates, output_slopes)
+        recurrent = site_of(
+            self, "recurrent", "recurrent.weight", "recurrent.bias", rates, output_slopes
+        )
         feedforward = site_of(self, "input", "input.weight", "input.bias", inputs, output_slopes)
-        return Linearization(
-            states=states,
+        return RecurrentTrajectory(
+            state=states,
             sites=(recurrent, feedforward),
             recurrent=recurrent,
             carry=torch.full_like(states, 1 - self.dt),
@@ -75,7 +81,8 @@ class ContinuousTimeRNN(RecurrentModel):
 
 
 class VanillaRNN(RecurrentModel):
-    """torch's nn.RNN with tanh, h_t = tanh(W h_{t-1} + b_hh + W_in x_t + b_ih), and a linear readout.
+    """torch's nn.RNN with tanh, h_t = tanh(W h_{t-1} + b_hh + W_in x_t + b_ih), and a linear
+    readout.
 
     Sites: ``recurrent`` W h_{t-1} and ``input`` W_in x_t; df/du = diag(1 - h_t^2) for both.
     ``fixed_points`` planted states are tanh(N(0, I)).
@@ -99,7 +106,11 @@ class VanillaRNN(RecurrentModel):
         self.readout = nn.Linear(units, output_size)
         initialize(self, self.recurrent_weight, **initial_weights)
         points = draw_points(fixed_points, units, initial_weights["generator"]).tanh()
-        biases = sum(parameter.detach().double() for name, parameter in self.rnn.named_parameters() if name.startswith("bias"))
+        biases = sum(
+            parameter.detach().double()
+            for name, parameter in self.rnn.named_parameters()
+            if name.startswith("bias")
+        )
         impose(self.rnn.get_parameter("weight_hh_l0"), points, torch.atanh(points) - biases)
         self.register_buffer("fixed_points", points, persistent=False)
 
@@ -112,17 +123,28 @@ class VanillaRNN(RecurrentModel):
         """As ``Model.training_outputs`` says, by a scan."""
         weights = dict(self.rnn.named_parameters())
         bias = weights["bias_ih_l0"] + weights["bias_hh_l0"] if self.rnn.bias else None
-        return vanilla_outputs(inputs, weights["weight_ih_l0"], weights["weight_hh_l0"], bias, self.readout)
+        return vanilla_outputs(
+            inputs, weights["weight_ih_l0"], weights["weight_hh_l0"], bias, self.readout
+        )
 
     @torch.no_grad()
-    def linearize(self, inputs: Tensor) -> Linearization:
+    def linearize(self, inputs: Tensor) -> RecurrentTrajectory:
         """As ``RecurrentModel.linearize`` says."""
         _, states = self(inputs)
         output_slopes = (1 - states * states,)
-        recurrent = site_of(self.rnn, "recurrent", "weight_hh_l0", "bias_hh_l0", previous_states(states), output_slopes)
-        feedforward = site_of(self.rnn, "input", "weight_ih_l0", "bias_ih_l0", inputs, output_slopes)
-        return Linearization(
-            states=states,
+        recurrent = site_of(
+            self.rnn,
+            "recurrent",
+            "weight_hh_l0",
+            "bias_hh_l0",
+            previous_states(states),
+            output_slopes,
+        )
+        feedforward = site_of(
+            self.rnn, "input", "weight_ih_l0", "bias_ih_l0", inputs, output_slopes
+        )
+        return RecurrentTrajectory(
+            state=states,
             sites=(recurrent, feedforward),
             recurrent=recurrent,
             carry=torch.zeros_like(states),

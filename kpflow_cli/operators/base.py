@@ -1,4 +1,6 @@
-"""The contract of every linear operator: shapes, dtype, device, products with blocks of vectors, and the algebra A B, A + B, c A, A^*."""
+"""The contract of every linear operator: shapes, dtype, device, products with blocks of vectors,
+and the algebra A B, A + B, c A, A^*.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,21 @@ if TYPE_CHECKING:
 
 STATE_AXES = ("trial", "time", "unit")
 
-# how tightly the parts of a formula hold together: A + B, A (x) B, A B, and what needs no parentheses
+# how tightly the parts of a formula hold together: A + B, A (x) B, A B, and what needs no
+# parentheses
 SUM, TENSOR, PRODUCT, ATOM = range(4)
 
 
 class LinearOperator(ABC):
     """An immutable linear map from tensors of shape ``in_shape`` to tensors of shape ``out_shape``.
 
-    A subclass sets the four attributes and writes two private products, both over a leading probe axis: ``_apply``
-    takes ``(m, *in_shape)`` to ``(m, *out_shape)``, ``_apply_adjoint`` the other way. Arguments are validated here, once.
+    A subclass sets the four attributes and writes two private products, both over a leading probe
+    axis: ``_apply`` takes ``(m, *in_shape)`` to ``(m, *out_shape)``, ``_apply_adjoint`` the other
+    way. Arguments are validated here, once.
 
-    ``P @ K @ P.adjoint``, ``A + B``, ``A - B``, ``2 * A`` and ``-A`` are operators again; ``str`` prints their formula. Operators whose
-    shapes, dtypes or devices do not fit raise ValueError when they are put together.
+    ``P @ K @ P.adjoint``, ``A + B``, ``A - B``, ``2 * A`` and ``-A`` are operators again; ``str``
+    prints their formula. Operators whose shapes, dtypes or devices do not fit raise ValueError when
+    they are put together.
     """
 
     in_shape: tuple[int, ...]
@@ -33,6 +38,9 @@ class LinearOperator(ABC):
     dtype: torch.dtype
     device: torch.device
 
+    # whether it is block diagonal over the leading axis of its domain and of its range, such as
+    # trials
+    block_diagonal: bool = False
     # what a formula calls the operator, and how tightly that name holds together
     symbol: str = "A"
     binding: int = ATOM
@@ -44,16 +52,22 @@ class LinearOperator(ABC):
     def _apply_adjoint(self, block: Tensor) -> Tensor: ...
 
     def matvec(self, vector: Tensor) -> Tensor:
-        """A q for one vector q of shape ``in_shape``; returns shape ``out_shape``. Raises ValueError on a mismatch."""
+        """A q for one vector q of shape ``in_shape``; returns shape ``out_shape``. Raises
+        ValueError on a mismatch.
+        """
         return self.matblock(vector.unsqueeze(0)).squeeze(0)
 
     def matblock(self, block: Tensor) -> Tensor:
-        """A applied to each of m vectors, ``(m, *in_shape)`` to ``(m, *out_shape)``. Raises ValueError on a mismatch."""
+        """A applied to each of m vectors, ``(m, *in_shape)`` to ``(m, *out_shape)``. Raises
+        ValueError on a mismatch.
+        """
         self._validate(block, self.in_shape)
         return self._apply(block)
 
     def adjoint_matblock(self, block: Tensor) -> Tensor:
-        """A^* applied to each of m vectors, ``(m, *out_shape)`` to ``(m, *in_shape)``. Raises ValueError on a mismatch."""
+        """A^* applied to each of m vectors, ``(m, *out_shape)`` to ``(m, *in_shape)``. Raises
+        ValueError on a mismatch.
+        """
         self._validate(block, self.out_shape)
         return self._apply_adjoint(block)
 
@@ -63,23 +77,42 @@ class LinearOperator(ABC):
         return Adjoint(self)
 
     @property
+    def inverse(self) -> LinearOperator | None:
+        """A^{-1} where the operator's structure gives it; None otherwise."""
+        return None
+
+    @property
     def gram_factor(self) -> LinearOperator | None:
-        """F with A = F F^*, where the operator's structure gives one: A is then positive semi-definite by construction, and quadratic forms
-        <x, A y> = <F^* x, F^* y> cost one-sided products only. None otherwise."""
+        """F with A = F F^*, where the operator's structure gives one: A is then positive
+        semi-definite by construction, and quadratic forms <x, A y> = <F^* x, F^* y> cost one-sided
+        products only. None otherwise.
+        """
         return None
 
     @property
     def factors(self) -> tuple[LinearOperator, ...]:
-        """The operators whose product this is, outermost first; the operator itself if it is no product."""
+        """The operators whose product this is, outermost first; the operator itself if it is no
+        product.
+        """
         return (self,)
 
     @property
     def axes(self) -> tuple[str, ...]:
         """Names of the axes of ``in_shape``: trial, time, unit where there are three."""
-        return STATE_AXES if len(self.in_shape) == len(STATE_AXES) else tuple(f"axis_{index}" for index in range(len(self.in_shape)))
+        return (
+            STATE_AXES
+            if len(self.in_shape) == len(STATE_AXES)
+            else tuple(f"axis_{index}" for index in range(len(self.in_shape)))
+        )
 
     def eigenvalues(self) -> Tensor | None:
-        """All eigenvalues that can differ from 0, descending, float64, of a symmetric operator whose structure gives them, else None."""
+        """All eigenvalues that can differ from 0, descending, float64, of a symmetric operator
+        whose structure gives them, else None.
+        """
+        return None
+
+    def trace(self) -> float | None:
+        """tr A where the operator's structure gives it without its eigenvalues; None otherwise."""
         return None
 
     def frobenius_norm(self) -> float | None:
@@ -90,7 +123,11 @@ class LinearOperator(ABC):
     def dense(self) -> Tensor:
         """The matrix ``(prod(out_shape), prod(in_shape))``; for small operators only."""
         identity = torch.eye(self.in_size, dtype=self.dtype, device=self.device)
-        return self.matblock(identity.reshape(self.in_size, *self.in_shape)).reshape(self.in_size, -1).T.contiguous()
+        return (
+            self.matblock(identity.reshape(self.in_size, *self.in_shape))
+            .reshape(self.in_size, -1)
+            .T.contiguous()
+        )
 
     @property
     def in_size(self) -> int:
@@ -103,14 +140,23 @@ class LinearOperator(ABC):
         return math.prod(self.out_shape)
 
     def to_scipy(self) -> ScipyOperator:
-        """The operator on flat numpy vectors, for ``scipy.sparse.linalg``. Raises ImportError where scipy is not installed."""
+        """The operator on flat numpy vectors, for ``scipy.sparse.linalg``. Raises ImportError where
+        scipy is not installed.
+        """
         from scipy.sparse.linalg import LinearOperator as ScipyOperator
 
         def product(operator: LinearOperator) -> Any:
             def columns(array: Any) -> Any:
                 # scipy gives vectors (n,), (n, 1) and blocks (n, m)
-                block = torch.as_tensor(array).to(self.device, self.dtype).reshape(operator.in_size, -1).T
-                images = operator.matblock(block.reshape(-1, *operator.in_shape)).detach().flatten(1).T
+                block = (
+                    torch.as_tensor(array)
+                    .to(self.device, self.dtype)
+                    .reshape(operator.in_size, -1)
+                    .T
+                )
+                images = (
+                    operator.matblock(block.reshape(-1, *operator.in_shape)).detach().flatten(1).T
+                )
                 return images.reshape(operator.out_size, *array.shape[1:]).cpu().numpy()
 
             return columns
@@ -169,6 +215,7 @@ class Adjoint(LinearOperator):
         self.operator = operator
         self.in_shape, self.out_shape = operator.out_shape, operator.in_shape
         self.dtype, self.device = operator.dtype, operator.device
+        self.block_diagonal = operator.block_diagonal
 
     def _apply(self, block: Tensor) -> Tensor:
         return self.operator._apply_adjoint(block)
@@ -186,16 +233,21 @@ class Adjoint(LinearOperator):
 
 
 class Composition(LinearOperator):
-    """The product A B: apply B, then A. Raises ValueError unless ``A.in_shape == B.out_shape``, and dtype and device agree.
+    """The product A B: apply B, then A. Raises ValueError unless ``A.in_shape == B.out_shape``, and
+    dtype and device agree.
 
-    A product that reads the same backwards, F F^* or P K P^* with K = F F^*, is positive semi-definite: it has a ``gram_factor``.
+    A product that reads the same backwards, F F^* or P K P^* with K = F F^*, is positive
+    semi-definite: it has a ``gram_factor``.
     """
 
     binding = PRODUCT
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if outer.in_shape != inner.out_shape:
-            raise ValueError(f"cannot compose {outer} with {inner}: one takes shape {outer.in_shape}, the other gives {inner.out_shape}")
+            raise ValueError(
+                f"cannot compose {outer} with {inner}: one takes shape {outer.in_shape}, the "
+                f"other gives {inner.out_shape}"
+            )
         _require_same_numbers(outer, inner)
         self.outer, self.inner = outer, inner
         self.in_shape, self.out_shape = inner.in_shape, outer.out_shape
@@ -217,7 +269,10 @@ class Composition(LinearOperator):
         """F, if the product is F F^* or F K F^* with a K that has a factor."""
         factors = self.factors
         half = len(factors) // 2
-        if any(not _are_adjoint(left, right) for left, right in zip(factors[:half], reversed(factors[-half:]), strict=True)):
+        if any(
+            not _are_adjoint(left, right)
+            for left, right in zip(factors[:half], reversed(factors[-half:]), strict=True)
+        ):
             return None
         middle = factors[half].gram_factor if len(factors) % 2 else None
         if len(factors) % 2 and middle is None:
@@ -250,7 +305,10 @@ class Sum(LinearOperator):
         shapes = [(operator.in_shape, operator.out_shape) for operator in (first, second)]
         if shapes[0] != shapes[1]:
             (first_in, first_out), (second_in, second_out) = shapes
-            raise ValueError(f"cannot add {first} and {second}: one takes {first_in} to {first_out}, the other {second_in} to {second_out}")
+            raise ValueError(
+                f"cannot add {first} and {second}: one takes {first_in} to {first_out}, the other "
+                f"{second_in} to {second_out}"
+            )
         _require_same_numbers(first, second)
         self.first, self.second = first, second
         self.in_shape, self.out_shape = first.in_shape, first.out_shape

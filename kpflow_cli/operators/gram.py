@@ -18,6 +18,7 @@ class GramOperator(LinearOperator):
         self.factor = factor
         self.in_shape = self.out_shape = factor.out_shape
         self.dtype, self.device = factor.dtype, factor.device
+        self.block_diagonal = factor.block_diagonal
 
     def _apply(self, block: Tensor) -> Tensor:
         return self.factor._apply(self.factor._apply_adjoint(block))
@@ -28,7 +29,9 @@ class GramOperator(LinearOperator):
     def dense(self) -> Tensor:
         """The matrix, from F^* alone: symmetric to the last digit."""
         identity = torch.eye(self.in_size, dtype=self.dtype, device=self.device)
-        rows = self.factor.adjoint_matblock(identity.reshape(self.in_size, *self.in_shape)).flatten(1)
+        rows = self.factor.adjoint_matblock(identity.reshape(self.in_size, *self.in_shape)).flatten(
+            1
+        )
         return rows @ rows.T
 
     @property
@@ -45,9 +48,12 @@ class GramOperator(LinearOperator):
     def companion(self) -> GramOperator:
         """F^* F: the trace, Frobenius norm, effective rank and positive eigenvalues of F F^*.
 
-        What an estimate of F F^* needs in reverse mode, products with F^*, one of F^* F needs in forward mode, products with F.
+        What an estimate of F F^* needs in reverse mode, products with F^*, one of F^* F needs in
+        forward mode, products with F.
         """
         return GramOperator(self.factor.adjoint)
 
     def __str__(self) -> str:
-        return self.symbol or f"{self.factor._within(PRODUCT)} {self.factor.adjoint._within(PRODUCT)}"
+        return (
+            self.symbol or f"{self.factor._within(PRODUCT)} {self.factor.adjoint._within(PRODUCT)}"
+        )

@@ -1,4 +1,6 @@
-"""Operators reduced over some of their named axes (trial, time, unit), in both senses of Fig. 7 (arXiv 2605.08746), and blocks of them."""
+"""Operators reduced over some of their named axes (trial, time, unit), in both senses of Fig. 7
+(arXiv 2605.08746), and blocks of them.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,19 @@ _COLUMNS_AT_ONCE = 32
 
 
 def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
-    """The ``mean`` reduction E^* A E: apply A to tensors constant along the named axes and average the result along them.
+    """The ``mean`` reduction E^* A E: apply A to tensors constant along the named axes and average
+    the result along them.
 
-    E is the isometry onto such tensors. Axes are those of ``operator.axes``; raises ValueError for another name.
+    E is the isometry onto such tensors. Axes are those of ``operator.axes``; raises ValueError for
+    another name.
     """
     constant = AxisConstant(operator, *names)
     return constant.adjoint @ operator @ constant
 
 
 def trace_over(operator: LinearOperator, *names: str) -> PartialTrace:
-    """The ``trace`` reduction: the partial trace over the named axes, which does not depend on a basis and keeps the trace.
+    """The ``trace`` reduction: the partial trace over the named axes, which does not depend on a
+    basis and keeps the trace.
 
     Raises ValueError for a name that is not in ``operator.axes``.
     """
@@ -32,16 +37,20 @@ def trace_over(operator: LinearOperator, *names: str) -> PartialTrace:
 
 
 def restrict(operator: LinearOperator, **indices: int | slice | Sequence[int]) -> LinearOperator:
-    """The block of an operator at chosen indices of named axes, such as ``restrict(ntk, trial=0, time=slice(30, 60))``.
+    """The block of an operator at chosen indices of named axes, such as ``restrict(ntk, trial=0,
+    time=slice(30, 60))``.
 
-    Every axis stays; a single index leaves it with size 1. Raises ValueError for an axis that the operator does not have.
+    Every axis stays; a single index leaves it with size 1. Raises ValueError for an axis that the
+    operator does not have.
     """
     block = _Block(operator, indices)
     return block.adjoint @ operator @ block
 
 
 class AxisConstant(LinearOperator):
-    """E: tensors on the kept axes to tensors constant along the reduced ones, divided by sqrt(their size)."""
+    """E: tensors on the kept axes to tensors constant along the reduced ones, divided by sqrt(their
+    size).
+    """
 
     symbol = "E"
 
@@ -72,13 +81,21 @@ class _Block(LinearOperator):
 
     symbol = "E"
 
-    def __init__(self, operator: LinearOperator, indices: dict[str, int | slice | Sequence[int]]) -> None:
+    def __init__(
+        self, operator: LinearOperator, indices: dict[str, int | slice | Sequence[int]]
+    ) -> None:
         self.out_shape = operator.in_shape
         self.dtype, self.device = operator.dtype, operator.device
         self._axes = operator.axes
-        chosen = {axis: indices[operator.axes[axis]] for axis in _split_axes(operator, tuple(indices), at_least=0)[1]}
+        chosen = {
+            axis: indices[operator.axes[axis]]
+            for axis in _split_axes(operator, tuple(indices), at_least=0)[1]
+        }
         everything = slice(None)
-        self._index = [_positions(chosen.get(axis, everything), size, operator.axes[axis]) for axis, size in enumerate(self.out_shape)]
+        self._index = [
+            _positions(chosen.get(axis, everything), size, operator.axes[axis])
+            for axis, size in enumerate(self.out_shape)
+        ]
         self.in_shape = tuple(len(positions) for positions in self._index)
 
     @property
@@ -108,10 +125,11 @@ def _positions(index: int | slice | Sequence[int], size: int, name: str) -> Tens
 
 
 class PartialTrace(LinearOperator):
-    """M = sum_i (I (x) e_i^T) A (I (x) e_i), the partial trace of A over the named axes, on tensors on the kept ones.
+    """M = sum_i (I (x) e_i^T) A (I (x) e_i), the partial trace of A over the named axes, on tensors
+    on the kept ones.
 
-    A product costs as many products of A as the reduced axes have indices; estimates of M's trace, Frobenius norm and effective rank
-    take a cheaper way where A = F F^*.
+    A product costs as many products of A as the reduced axes have indices; estimates of M's trace,
+    Frobenius norm and effective rank take a cheaper way where A = F F^*.
 
     Attributes:
         operator: A.
@@ -131,15 +149,21 @@ class PartialTrace(LinearOperator):
         return tuple(self.operator.axes[axis] for axis in self.kept)
 
     def dense(self) -> Tensor:
-        """The matrix; where A = F F^* with fewer columns than rows, from one product a column: the sum of Y Y^T over the columns Y."""
+        """The matrix; where A = F F^* with fewer columns than rows, from one product a column: the
+        sum of Y Y^T over the columns Y.
+        """
         factor = self.operator.gram_factor
         if factor is None or factor.in_size > self.operator.in_size:
             return super().dense()
         matrix = torch.zeros(self.in_size, self.in_size, dtype=self.dtype, device=self.device)
         order = [0, *(axis + 1 for axis in (*self.kept, *self.reduced))]
         for start in range(0, factor.in_size, _COLUMNS_AT_ONCE):
-            columns = torch.arange(start, min(start + _COLUMNS_AT_ONCE, factor.in_size), device=self.device)
-            impulses = torch.zeros(len(columns), factor.in_size, dtype=self.dtype, device=self.device)
+            columns = torch.arange(
+                start, min(start + _COLUMNS_AT_ONCE, factor.in_size), device=self.device
+            )
+            impulses = torch.zeros(
+                len(columns), factor.in_size, dtype=self.dtype, device=self.device
+            )
             impulses.scatter_(1, columns.unsqueeze(1), 1.0)
             images = factor.matblock(impulses.view(-1, *factor.in_shape)).permute(order)
             by_kept = images.reshape(len(columns), self.in_size, -1).transpose(0, 1).flatten(1)
@@ -163,22 +187,38 @@ class PartialTrace(LinearOperator):
     def _reduced_indices(self) -> Iterator[tuple[slice | int, ...]]:
         """An index into a block of A's domain for each index of the reduced axes."""
         sizes = [self.operator.in_shape[axis] for axis in self.reduced]
-        for position in torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes)).tolist():
+        for position in (
+            torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+            .reshape(-1, len(sizes))
+            .tolist()
+        ):
             at = dict(zip(self.reduced, position, strict=True))
-            yield (slice(None), *(at.get(axis, slice(None)) for axis in range(len(self.operator.in_shape))))
+            yield (
+                slice(None),
+                *(at.get(axis, slice(None)) for axis in range(len(self.operator.in_shape))),
+            )
 
     def __str__(self) -> str:
-        return f"tr_{{{', '.join(self.operator.axes[axis] for axis in self.reduced)}}}({self.operator})"
+        names = ", ".join(self.operator.axes[axis] for axis in self.reduced)
+        return f"tr_{{{names}}}({self.operator})"
 
 
-def _split_axes(operator: LinearOperator, names: tuple[str, ...], *, at_least: int = 1) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Indices of the kept and of the named axes, ascending. Raises ValueError for an unknown name or fewer names than ``at_least``."""
+def _split_axes(
+    operator: LinearOperator, names: tuple[str, ...], *, at_least: int = 1
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Indices of the kept and of the named axes, ascending. Raises ValueError for an unknown name
+    or fewer names than ``at_least``.
+    """
     if operator.in_shape != operator.out_shape:
-        raise ValueError(f"{operator} maps {operator.in_shape} to {operator.out_shape}: only an operator on one space is reduced")
+        raise ValueError(
+            f"{operator} maps {operator.in_shape} to {operator.out_shape}: only an operator on "
+            "one space is reduced"
+        )
     unknown = [name for name in names if name not in operator.axes]
     if unknown or len(set(names)) != len(names) or len(names) < at_least:
         raise ValueError(
-            f"{operator}: no reduction over {', '.join(unknown or names) or 'no axis'}; its axes are {', '.join(operator.axes)}"
+            f"{operator}: no reduction over {', '.join(unknown or names) or 'no axis'}; its axes "
+            f"are {', '.join(operator.axes)}"
         )
     named = tuple(axis for axis, name in enumerate(operator.axes) if name in names)
     return tuple(axis for axis in range(len(operator.axes)) if axis not in named), named

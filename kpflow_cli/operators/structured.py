@@ -1,4 +1,6 @@
-"""Operators of known structure: the identity, an explicit matrix, tensor products, and what other libraries call an operator."""
+"""Operators of known structure: the identity, an explicit matrix, tensor products, and what other
+libraries call an operator.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Identity(LinearOperator):
 
     symbol = "I"
 
-    def __init__(self, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device | str = "cpu"
+    ) -> None:
         self.in_shape = self.out_shape = shape
         self.dtype, self.device = dtype, torch.device(device)
 
@@ -38,16 +42,26 @@ class Identity(LinearOperator):
 
 
 class DenseOperator(LinearOperator):
-    """A matrix ``(prod(out_shape), prod(in_shape))`` as an operator; shapes default to flat vectors, ``symbol`` is its name in formulas."""
+    """A matrix ``(prod(out_shape), prod(in_shape))`` as an operator; shapes default to flat
+    vectors, ``symbol`` is its name in formulas.
+    """
 
     def __init__(
-        self, matrix: Tensor, in_shape: tuple[int, ...] | None = None, out_shape: tuple[int, ...] | None = None, *, symbol: str = "A"
+        self,
+        matrix: Tensor,
+        in_shape: tuple[int, ...] | None = None,
+        out_shape: tuple[int, ...] | None = None,
+        *,
+        symbol: str = "A",
     ) -> None:
         self.matrix, self.symbol = matrix, symbol
         self.in_shape = in_shape or (matrix.shape[1],)
         self.out_shape = out_shape or (matrix.shape[0],)
         if (math.prod(self.out_shape), math.prod(self.in_shape)) != tuple(matrix.shape):
-            raise ValueError(f"a {tuple(matrix.shape)} matrix cannot map shape {self.in_shape} to {self.out_shape}")
+            raise ValueError(
+                f"a {tuple(matrix.shape)} matrix cannot map shape {self.in_shape} to "
+                f"{self.out_shape}"
+            )
         self.dtype, self.device = matrix.dtype, matrix.device
 
     def _apply(self, block: Tensor) -> Tensor:
@@ -58,15 +72,23 @@ class DenseOperator(LinearOperator):
 
 
 class TensorProduct(LinearOperator):
-    """A (x) B on tensors of shape ``(*A.in_shape, *B.in_shape)``: A acts on the leading axes, B on the trailing ones."""
+    """A (x) B on tensors of shape ``(*A.in_shape, *B.in_shape)``: A acts on the leading axes, B on
+    the trailing ones.
+    """
 
     binding = TENSOR
 
     def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
         if (first.dtype, first.device) != (second.dtype, second.device):
-            raise ValueError(f"{first} is of {first.dtype} on {first.device}, {second} of {second.dtype} on {second.device}")
+            raise ValueError(
+                f"{first} is of {first.dtype} on {first.device}, {second} of {second.dtype} on "
+                f"{second.device}"
+            )
         self.first, self.second = first, second
-        self.in_shape, self.out_shape = (*first.in_shape, *second.in_shape), (*first.out_shape, *second.out_shape)
+        self.in_shape, self.out_shape = (
+            (*first.in_shape, *second.in_shape),
+            (*first.out_shape, *second.out_shape),
+        )
         self.dtype, self.device = first.dtype, first.device
 
     def _apply(self, block: Tensor) -> Tensor:
@@ -79,7 +101,11 @@ class TensorProduct(LinearOperator):
     def gram_factor(self) -> LinearOperator | None:
         """F (x) G of A = F F^* and B = G G^*."""
         factors = self.first.gram_factor, self.second.gram_factor
-        return None if factors[0] is None or factors[1] is None else TensorProduct(factors[0], factors[1])
+        return (
+            None
+            if factors[0] is None or factors[1] is None
+            else TensorProduct(factors[0], factors[1])
+        )
 
     def __str__(self) -> str:
         return f"{self.first._within(TENSOR)} (x) {self.second._within(TENSOR)}"
@@ -94,7 +120,9 @@ def _on_leading(operator: LinearOperator, block: Tensor) -> Tensor:
     if isinstance(operator, DenseOperator):
         return (operator.matrix @ columns).reshape(len(block), *operator.out_shape, *trailing)
     images = operator._apply(columns.mT.reshape(-1, *operator.in_shape))
-    return images.reshape(len(block), columns.shape[2], operator.out_size).mT.reshape(len(block), *operator.out_shape, *trailing)
+    return images.reshape(len(block), columns.shape[2], operator.out_size).mT.reshape(
+        len(block), *operator.out_shape, *trailing
+    )
 
 
 def _on_trailing(operator: LinearOperator, block: Tensor) -> Tensor:
@@ -102,14 +130,18 @@ def _on_trailing(operator: LinearOperator, block: Tensor) -> Tensor:
     if isinstance(operator, Identity):
         return block
     leading = block.shape[: block.ndim - len(operator.in_shape)]
-    return operator._apply(block.reshape(-1, *operator.in_shape)).reshape(*leading, *operator.out_shape)
+    return operator._apply(block.reshape(-1, *operator.in_shape)).reshape(
+        *leading, *operator.out_shape
+    )
 
 
 class WrappedOperator(LinearOperator):
-    """Any object with ``matvec`` and an adjoint: ``adjoint`` (an object with ``matvec``, or a method that returns one) or ``rmatvec``.
+    """Any object with ``matvec`` and an adjoint: ``adjoint`` (an object with ``matvec``, or a
+    method that returns one) or ``rmatvec``.
 
-    That of scipy.sparse.linalg, which takes flat numpy vectors, is one; shapes and dtype are those of the object where it has a
-    ``shape`` and ``dtype``. Tensors go in as they are, or as numpy arrays if ``as_numpy``.
+    That of scipy.sparse.linalg, which takes flat numpy vectors, is one; shapes and dtype are those
+    of the object where it has a ``shape`` and ``dtype``. Tensors go in as they are, or as numpy
+    arrays if ``as_numpy``.
     """
 
     def __init__(
@@ -125,7 +157,9 @@ class WrappedOperator(LinearOperator):
     ) -> None:
         shape: Any = getattr(wrapped, "shape", None)
         if shape is None and (in_shape is None or out_shape is None):
-            raise ValueError(f"{type(wrapped).__name__} has no shape of its own: give in_shape and out_shape")
+            raise ValueError(
+                f"{type(wrapped).__name__} has no shape of its own: give in_shape and out_shape"
+            )
         rows, columns = shape if shape is not None else (0, 0)
         self.in_shape, self.out_shape = in_shape or (columns,), out_shape or (rows,)
         self.dtype, self.device, self.symbol = dtype, torch.device(device), symbol

@@ -1,1 +1,3 @@
-"""Many runs as one piece of work: grids, cooperating workers, the engines that start them, the table of all results."""
+"""Many runs as one piece of work: grids, cooperating workers, the engines that start them, the
+table of all results.
+"""

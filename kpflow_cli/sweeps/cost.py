@@ -10,9 +10,9 @@ from itertools import islice
 
 import torch
 
-from kpflow_cli import measurements
-from kpflow_cli.operators import global_ntk
-from kpflow_cli.plan import Plan
+from kpflow_cli.measures.checkpoint import measure
+from kpflow_cli.ntk import global_ntk
+from kpflow_cli.run.plan import Plan
 from kpflow_cli.sweeps.points import SweepPoint
 
 # of each length of training as many runs are tried, of each as many steps are timed
@@ -20,9 +20,11 @@ _TRIED, _TIMED_STEPS = 3, 10
 
 
 def estimated_seconds(points: Sequence[SweepPoint], workers: int) -> float:
-    """Seconds for all of them, so many at a time; takes a few of these runs' steps and measurements itself.
+    """Seconds for all of them, so many at a time; takes a few of these runs' steps and measurements
+    itself.
 
-    Runs with as many steps are taken to cost the same; the first, the middle and the last of them are tried.
+    Runs with as many steps are taken to cost the same; the first, the middle and the last of them
+    are tried.
     """
     by_steps: dict[int, list[SweepPoint]] = defaultdict(list)
     for point in points:
@@ -43,7 +45,9 @@ def _seconds(point: SweepPoint) -> float:
     trajectory, precise = plan.trajectories()
     ntk, directions = global_ntk(trajectory), plan.target_directions(precise or trajectory)
     precise_ntk = None if precise is None else global_ntk(precise, compressed=False)
-    measurements.measure(ntk, directions, plan.analysis, plan.randomness.generator("probes", 0), precise=precise_ntk)
+    measure(
+        ntk, directions, plan.analysis, plan.randomness.generator("probes", 0), precise=precise_ntk
+    )
     measured = time.perf_counter()
     total = ready - started + len(plan.schedule) * (measured - ready)
     if steps:

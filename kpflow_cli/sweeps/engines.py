@@ -1,4 +1,6 @@
-"""Where the workers of a sweep run: in this process, in processes of this machine, or wherever a launcher of Hydra's starts them."""
+"""Where the workers of a sweep run: in this process, in processes of this machine, or wherever a
+launcher of Hydra's starts them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from kpflow_cli.errors import FailedRunError
 from kpflow_cli.sweeps.worker import Failures
 
 Work = Callable[[], Failures]
-# starts as many workers as there is use and room for, at most so many, and waits; raises FailedRunError if one is lost
+# starts as many workers as there is use and room for, at most so many, and waits; raises
+# FailedRunError if one is lost
 Engine = Callable[[Work, int], Sequence[Failures]]
 
 
@@ -44,4 +47,8 @@ def local_processes(threads: int) -> Engine:
 
 def room(threads: int) -> int:
     """Processes of so many threads that this machine's cores have room for, at least one."""
-    return max(1, len(os.sched_getaffinity(0)) // threads) if hasattr(os, "sched_getaffinity") else max(1, (os.cpu_count() or 1) // threads)
+    return (
+        max(1, len(os.sched_getaffinity(0)) // threads)
+        if hasattr(os, "sched_getaffinity")
+        else max(1, (os.cpu_count() or 1) // threads)
+    )

@@ -1,4 +1,6 @@
-"""Hydra's launchers as engines: ``hydra/launcher=joblib``, ``submitit_local``, ``submitit_slurm`` or any other that is installed."""
+"""Hydra's launchers as engines: ``hydra/launcher=joblib``, ``submitit_local``, ``submitit_slurm``
+or any other that is installed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from kpflow_cli.configuration import explained
+from kpflow_cli.config.command_line import explained
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.sweeps.engines import Engine, Work, in_process, room
 from kpflow_cli.sweeps.worker import Failures
@@ -27,19 +29,29 @@ _QUEUED = 16
 _LOOK_SECONDS = 30
 
 
-def launcher_engine(overrides: list[str], *, threads: int, workers: int | None, logs: Path) -> Engine:
-    """The launcher that Hydra's ``overrides`` choose, sequential by default; what it leaves goes to the folder ``logs``.
+def launcher_engine(
+    overrides: list[str], *, threads: int, workers: int | None, logs: Path
+) -> Engine:
+    """The launcher that Hydra's ``overrides`` choose, sequential by default; what it leaves goes to
+    the folder ``logs``.
 
-    ``workers`` of it run at a time, by default as many as this machine's cores have room for, on a cluster 16. Raises UserError for a
-    launcher that is not there or cannot be made so.
+    ``workers`` of it run at a time, by default as many as this machine's cores have room for, on a
+    cluster 16. Raises UserError for a launcher that is not there or cannot be made so.
     """
     config = _configured(overrides, logs)
     name = str(config.hydra.runtime.choices["hydra/launcher"])
     if name == "basic":
         if workers not in (None, 1):
-            raise UserError(f"workers={workers}: without a launcher there is one; hydra/launcher=joblib starts several")
+            raise UserError(
+                f"workers={workers}: without a launcher there is one; hydra/launcher=joblib "
+                "starts several"
+            )
         return in_process
-    joblib_workers = config.hydra.launcher.get("n_jobs") if any(each.startswith("hydra.launcher.n_jobs") for each in overrides) else None
+    joblib_workers = (
+        config.hydra.launcher.get("n_jobs")
+        if any(each.startswith("hydra.launcher.n_jobs") for each in overrides)
+        else None
+    )
     chosen = workers or joblib_workers or (_QUEUED if "slurm" in name else room(threads))
 
     def engine(work: Work, most: int) -> list[Failures]:
@@ -51,7 +63,10 @@ def launcher_engine(overrides: list[str], *, threads: int, workers: int | None, 
         except (UserError, FailedRunError):
             raise
         except Exception as error:
-            raise FailedRunError(f"hydra/launcher={name}: a worker was lost ({_reason(error)}); the same command continues") from None
+            raise FailedRunError(
+                f"hydra/launcher={name}: a worker was lost ({_reason(error)}); the same command "
+                "continues"
+            ) from None
         finally:
             _remove_empty(logs)
 
@@ -59,10 +74,15 @@ def launcher_engine(overrides: list[str], *, threads: int, workers: int | None, 
 
 
 def _configured(overrides: list[str], logs: Path) -> DictConfig:
-    with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3", job_name="kpflow"):
+    with hydra.initialize_config_module(
+        "kpflow_cli.configs", version_base="1.3", job_name="kpflow"
+    ):
         try:
             config = GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
-                "config", [*overrides, f"hydra.sweep.dir='{logs}'"], run_mode=RunMode.MULTIRUN, from_shell=False
+                "config",
+                [*overrides, f"hydra.sweep.dir='{logs}'"],
+                run_mode=RunMode.MULTIRUN,
+                from_shell=False,
             )
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error) from None
@@ -72,34 +92,51 @@ def _configured(overrides: list[str], logs: Path) -> DictConfig:
 
 
 def _launched(config: DictConfig, work: Work, count: int) -> list[JobReturn]:
-    with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3", job_name="kpflow"):
+    with hydra.initialize_config_module(
+        "kpflow_cli.configs", version_base="1.3", job_name="kpflow"
+    ):
         if str(config.hydra.launcher._target_).endswith("submitit_launcher.SlurmLauncher"):
             _watch_queue()
-        context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+        context = HydraContext(
+            config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks()
+        )
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=lambda _config: work(), config=OmegaConf.create(config)
+            hydra_context=context,
+            task_function=lambda _config: work(),
+            config=OmegaConf.create(config),
         )
         return list(launcher.launch([[] for _ in range(count)], initial_job_idx=0))
 
 
 def _watch_queue() -> None:
-    """Let submitit look for its jobs in Slurm's queue: it asks sacct, which without accounting never tells it that a job was cancelled."""
+    """Let submitit look for its jobs in Slurm's queue: it asks sacct, which without accounting
+    never tells it that a job was cancelled.
+    """
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
     class QueueWatcher(SlurmInfoWatcher):
         def _make_command(self) -> list[str] | None:
             waiting = self._registered - self._finished
-            return ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"] if waiting else None
+            return (
+                ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
+                if waiting
+                else None
+            )
 
         def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
             queued = (string if isinstance(string, str) else string.decode()).split()
-            return {job: {"State": "RUNNING" if job in queued else "not in the queue"} for job in self._registered}
+            return {
+                job: {"State": "RUNNING" if job in queued else "not in the queue"}
+                for job in self._registered
+            }
 
     SlurmJob.watcher = QueueWatcher(delay_s=_LOOK_SECONDS)
 
 
 def _reason(error: Exception) -> str:
-    """The first two lines of an error in one: submitit names the job in the first and says what became of it in the second."""
+    """The first two lines of an error in one: submitit names the job in the first and says what
+    became of it in the second.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
     return " ".join(lines[:2]) or type(error).__name__
 

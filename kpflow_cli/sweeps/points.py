@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from kpflow_cli.store import is_complete, read_record
-from kpflow_cli.validation import read_only
+from kpflow_cli.config.validation import read_only
+from kpflow_cli.run.folder import is_complete, read_record
 
 State = Literal["complete", "failed", "open"]
 
@@ -35,7 +35,9 @@ class SweepPoint:
 
 
 def state(path: Path, since: float) -> State:
-    """Of the run in a folder: ``complete``; ``failed`` after the time ``since``; else ``open``, there is work to do or under way."""
+    """Of the run in a folder: ``complete``; ``failed`` after the time ``since``; else ``open``,
+    there is work to do or under way.
+    """
     if is_complete(path):
         return "complete"
     if not written_since(path, since):

@@ -1,4 +1,6 @@
-"""One line for a whole sweep, read off the run folders: it knows of every worker, wherever it works."""
+"""One line for a whole sweep, read off the run folders: it knows of every worker, wherever it
+works.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,16 @@ from typing import Self
 
 from tqdm import tqdm
 
-from kpflow_cli.store import read_record
+from kpflow_cli.run.folder import read_record
 from kpflow_cli.sweeps.points import SweepPoint, state, written_since
 
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class ProgressLine:
-    """Done / running / failed / left, and the time left, on standard error, until the end of a ``with`` block."""
+    """Done / running / failed / left, and the time left, on standard error, until the end of a
+    ``with`` block.
+    """
 
     def __init__(self, points: Sequence[SweepPoint], since: float, title: str) -> None:
         self._since = since
@@ -62,11 +66,17 @@ class ProgressLine:
             if found != "open":
                 self._open.remove(path)
                 self._counts[found] += 1
-            elif written_since(path, self._since) and (record := read_record(path)).get("status") == "running":
+            elif (
+                written_since(path, self._since)
+                and (record := read_record(path)).get("status") == "running"
+            ):
                 parts += record["step"] / (record["steps"] + 1)
                 running += 1
         left = len(self._open) - running
-        counts = f"{self._counts['complete']} done, {running} running, {self._counts['failed']} failed, {left} left"
+        counts = (
+            f"{self._counts['complete']} done, {running} running, {self._counts['failed']} "
+            f"failed, {left} left"
+        )
         return self._counts.total() + parts, counts
 
     def _show(self, *, refresh: bool = True) -> None:

@@ -1,4 +1,6 @@
-"""``sweeps/<hash>.json``: which runs belong to a sweep, for ``kpflow table`` and for whoever wonders later."""
+"""``sweeps/<hash>.json``: which runs belong to a sweep, for ``kpflow table`` and for whoever
+wonders later.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,23 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kpflow_cli import provenance
 from kpflow_cli.errors import UserError
-from kpflow_cli.store import identity_hash, write_whole
+from kpflow_cli.run import provenance
+from kpflow_cli.run.folder import identity_hash, write_whole
 from kpflow_cli.sweeps.points import SweepPoint
 
 
 def sweep_path(points: Sequence[SweepPoint], runs_dir: Path) -> Path:
-    """Where the record of a sweep is: one set of points has one, whatever order and whatever words it was asked for in."""
+    """Where the record of a sweep is: one set of points has one, whatever order and whatever words
+    it was asked for in.
+    """
     return runs_dir / "sweeps" / f"{identity_hash({'runs': _folders(points, runs_dir)})}.json"
 
 
 def write_sweep(points: Sequence[SweepPoint], runs_dir: Path, overrides: list[str]) -> float:
-    """Write the record of a sweep; returns when, by the clock of that file system. Raises UserError if it cannot be written."""
+    """Write the record of a sweep; returns when, by the clock of that file system. Raises UserError
+    if it cannot be written.
+    """
     path = sweep_path(points, runs_dir)
     record = {"overrides": overrides, "runs": _folders(points, runs_dir), **provenance.made_by()}
     try:

@@ -1,4 +1,6 @@
-"""A sweep from start to end: workers are sent over its points until each is complete or has failed."""
+"""A sweep from start to end: workers are sent over its points until each is complete or
+has failed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from kpflow_cli.errors import FailedRunError
-from kpflow_cli.store import in_use, read_record
+from kpflow_cli.run.folder import in_use, read_record
 from kpflow_cli.sweeps.engines import Engine
 from kpflow_cli.sweeps.points import SweepPoint, state
 from kpflow_cli.sweeps.progress_line import ProgressLine
@@ -19,13 +21,19 @@ _LISTED = 10
 
 
 def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: str) -> Failures:
-    """Make every point that is not complete, or wait for whoever makes it; returns why each point that failed after ``since`` did.
+    """Make every point that is not complete, or wait for whoever makes it; returns why each point
+    that failed after ``since`` did.
 
-    Raises FailedRunError if a worker is lost; the others go on, and so does whoever calls this again.
+    Raises FailedRunError if a worker is lost; the others go on, and so does whoever calls this
+    again.
     """
     failures: Failures = {}
     with ProgressLine(points, since, title):
-        while unsettled := [point for point in points if point.path not in failures and state(point.path, since) == "open"]:
+        while unsettled := [
+            point
+            for point in points
+            if point.path not in failures and state(point.path, since) == "open"
+        ]:
             if all(in_use(point.path) for point in unsettled):
                 time.sleep(_WAIT_SECONDS)
                 continue
@@ -44,6 +52,10 @@ def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: st
 
 def listed(failures: Failures, points: Sequence[SweepPoint]) -> str:
     """The first failures in a line, each with its label, folder and reason."""
-    told = [f"{point.label} ({point.path}): {failures[point.path]}" for point in points if point.path in failures]
+    told = [
+        f"{point.label} ({point.path}): {failures[point.path]}"
+        for point in points
+        if point.path in failures
+    ]
     more = len(told) - _LISTED
     return "; ".join(told[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

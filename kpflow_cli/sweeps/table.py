@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.store import csv_bytes, flat, is_complete, read_record, write_whole
+from kpflow_cli.run.folder import csv_bytes, flat, is_complete, read_record, write_whole
 from kpflow_cli.sweeps.record import read_sweep
 
 HELP = """\
@@ -33,7 +33,9 @@ _VALUES = ["step", "operator", "quantity", "reduction", "value", "stderr", "prob
 
 
 def table(words: list[str]) -> None:
-    """Do what the arguments say. Raises UserError for a mistake in them, and where there are no complete runs."""
+    """Do what the arguments say. Raises UserError for a mistake in them, and where there are no
+    complete runs.
+    """
     options = {"output": "", "columns": ""}
     places = []
     for word in words:
@@ -41,38 +43,68 @@ def table(words: list[str]) -> None:
         if equals and key in options:
             options[key] = value
         elif equals or word.startswith("-"):
-            raise UserError(f"no option '{word}'{nearest(key, options)}; valid: {', '.join(f'{name}=' for name in options)}")
+            raise UserError(
+                f"no option '{word}'{nearest(key, options)}; valid: "
+                f"{', '.join(f'{name}=' for name in options)}"
+            )
         else:
             places.append(word)
     if len(places) != 1:
-        raise UserError("table takes the record of a sweep or one quoted glob of run folders, such as 'runs/memorypro/gru/*'")
+        raise UserError(
+            "table takes the record of a sweep or one quoted glob of run folders, such as "
+            "'runs/memorypro/gru/*'"
+        )
     place = Path(places[0]).expanduser()
     is_record = place.is_file()
-    folders = read_sweep(place) if is_record else sorted(Path(found) for found in glob.glob(str(place)))  # noqa: PTH207
-    runs = sorted((folder for folder in folders if is_complete(folder)), key=lambda folder: folder.name)
+    folders = (
+        read_sweep(place) if is_record else sorted(Path(found) for found in glob.glob(str(place)))
+    )
+    runs = sorted(
+        (folder for folder in folders if is_complete(folder)), key=lambda folder: folder.name
+    )
     if not runs:
         raise UserError(f"{place}: no complete runs there")
     if is_record and len(runs) < len(folders):
-        print(f"kpflow: {len(folders) - len(runs)} of {len(folders)} runs are not complete and are left out", file=sys.stderr)
-    output = Path(options["output"]).expanduser() if options["output"] else place.with_suffix(".csv") if is_record else Path("table.csv")
+        print(
+            f"kpflow: {len(folders) - len(runs)} of {len(folders)} runs are not complete and are "
+            "left out",
+            file=sys.stderr,
+        )
+    output = (
+        Path(options["output"]).expanduser()
+        if options["output"]
+        else place.with_suffix(".csv")
+        if is_record
+        else Path("table.csv")
+    )
     try:
-        write_whole(output, csv_bytes(gathered(runs, [column for column in options["columns"].split(",") if column])))
+        write_whole(
+            output,
+            csv_bytes(
+                gathered(runs, [column for column in options["columns"].split(",") if column])
+            ),
+        )
     except OSError as error:
         raise UserError(f"output={output}: cannot be written ({error.strerror})") from None
     print(output, flush=True)
 
 
 def gathered(runs: list[Path], columns: list[str]) -> pd.DataFrame:
-    """One table of runs that are complete, in the order of their configurations. Raises UserError for a column that is no key of any."""
+    """One table of runs that are complete, in the order of their configurations. Raises UserError
+    for a column that is no key of any.
+    """
     configurations = {run: flat(read_record(run)["config"]) for run in runs}
-    keys = list(dict.fromkeys(key for configuration in configurations.values() for key in configuration))
+    keys = list(
+        dict.fromkeys(key for configuration in configurations.values() for key in configuration)
+    )
     unknown = [column for column in columns if column not in keys]
     if unknown:
         raise UserError(f"columns={unknown[0]}: no key of these runs{nearest(unknown[0], keys)}")
     shown = [
         key
         for key in ["seed", *(key for key in keys if key != "seed")]
-        if key in ("seed", *columns) or len({_text(configuration.get(key)) for configuration in configurations.values()}) > 1
+        if key in ("seed", *columns)
+        or len({_text(configuration.get(key)) for configuration in configurations.values()}) > 1
     ]
     heads = {run: {key: configurations[run].get(key) for key in shown} for run in runs}
     ordered = sorted(runs, key=lambda run: ([_order(heads[run][key]) for key in shown], run.name))
@@ -91,9 +123,17 @@ def _numbers(run: Path) -> pd.DataFrame:
     if (run / "measurements.csv").exists():
         parts.append(pd.read_csv(run / "measurements.csv", dtype={"probes": "Int64"}))
     if (run / "training.csv").exists():
-        training = pd.read_csv(run / "training.csv").melt("step", var_name="quantity").sort_values("step", kind="stable")
+        training = (
+            pd.read_csv(run / "training.csv")
+            .melt("step", var_name="quantity")
+            .sort_values("step", kind="stable")
+        )
         parts.append(training.assign(operator="training"))
-    return pd.concat(parts, ignore_index=True).reindex(columns=_VALUES) if parts else pd.DataFrame(columns=_VALUES)
+    return (
+        pd.concat(parts, ignore_index=True).reindex(columns=_VALUES)
+        if parts
+        else pd.DataFrame(columns=_VALUES)
+    )
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""A worker of a sweep. Any number of them, of one sweep or several, on one machine or many, may pass over the same points at once."""
+"""A worker of a sweep. Any number of them, of one sweep or several, on one machine or many, may
+pass over the same points at once.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kpflow_cli.errors import FailedRunError, InUseError, UserError
-from kpflow_cli.store import in_use, is_complete
+from kpflow_cli.run.folder import in_use, is_complete
 from kpflow_cli.sweeps.points import SweepPoint, state
 
 Failures = dict[Path, str]
 
 
 def work_off(points: Sequence[SweepPoint], since: float) -> Failures:
-    """Make every point that is not complete, not in other hands and has not failed after ``since``; returns why each that failed did.
+    """Make every point that is not complete, not in other hands and has not failed after ``since``;
+    returns why each that failed did.
 
     What it leaves is in the hands of others. Stops early when the process that started it is gone.
     """
-    from kpflow_cli.runner import run
+    from kpflow_cli.run.runner import run
 
     failures: Failures = {}
     parent = os.getppid()

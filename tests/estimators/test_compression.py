@@ -39,16 +39,22 @@ def sketch_of(size: int) -> Tensor | None:
     return orthonormalize(normal(size, *SHAPE, seed=10**6)) if size else None
 
 
-def compression_of(matrix: Matrix, num_probes: int, *, sketch_size: int = 0, seed: int = 0, block_size: int = 16) -> Compression:
+def compression_of(
+    matrix: Matrix, num_probes: int, *, sketch_size: int = 0, seed: int = 0, block_size: int = 16
+) -> Compression:
     operator = matrix.operator()
-    frame = random_frame(operator, num_probes, generator=seeded(seed), sketch=sketch_of(sketch_size))
+    frame = random_frame(
+        operator, num_probes, generator=seeded(seed), sketch=sketch_of(sketch_size)
+    )
     return compress(operator, frame, block_size=block_size)
 
 
 @pytest.mark.parametrize("sketch_size", [0, 1, 7, SIZE])
 @pytest.mark.parametrize("num_probes", [SIZE, SIZE + 10])
 @pytest.mark.parametrize("name", SPECTRA)
-def test_every_quantity_is_exact_once_the_frame_fills_the_space(name: str, num_probes: int, sketch_size: int) -> None:
+def test_every_quantity_is_exact_once_the_frame_fills_the_space(
+    name: str, num_probes: int, sketch_size: int
+) -> None:
     matrix, other = Matrix.of(name), Matrix.of("exponential", seed=4)
     compression = compression_of(matrix, num_probes, sketch_size=sketch_size)
     other_compression = compression_of(other, num_probes, sketch_size=sketch_size)
@@ -75,7 +81,10 @@ def test_zero_operator(num_probes: int) -> None:
     zero, other = Matrix(torch.zeros(SIZE, SIZE).double()), Matrix.of("flat")
     compression = compression_of(zero, num_probes, sketch_size=2)
     assert (compression.trace().value, compression.trace().standard_error) == (0.0, 0.0)
-    assert (compression.frobenius_norm().value, compression.frobenius_norm().standard_error) == (0.0, 0.0)
+    assert (compression.frobenius_norm().value, compression.frobenius_norm().standard_error) == (
+        0.0,
+        0.0,
+    )
     # 0 / 0
     assert math.isnan(compression.effective_rank().value)
     assert math.isnan(compression.trace_share(0.0).value)
@@ -101,14 +110,19 @@ def test_ranges_are_never_left(name: str, num_probes: int, sketch_size: int) -> 
 @pytest.mark.parametrize("sketch_size", [0, 5])
 @pytest.mark.parametrize("name", ["power_law", "exponential", "low_rank"])
 def test_trace_and_squared_norm_are_unbiased(name: str, sketch_size: int) -> None:
-    """The mean of 2000 estimates of 6 probes is within 4.5 of its standard errors; false alarm 7e-6 for each of 12 comparisons."""
+    """The mean of 2000 estimates of 6 probes is within 4.5 of its standard errors; false alarm 7e-6
+    for each of 12 comparisons.
+    """
     matrix, seeds = Matrix.of(name), 2000
     traces, squares = torch.empty(2, seeds, dtype=torch.float64)
     for seed in range(seeds):
         compression = compression_of(matrix, 6, sketch_size=sketch_size, seed=seed)
         traces[seed] = compression.trace().value
         squares[seed] = compression.frobenius_norm().value ** 2
-    for estimates, exact in ((traces, matrix.dense.trace()), (squares, matrix.dense.square().sum())):
+    for estimates, exact in (
+        (traces, matrix.dense.trace()),
+        (squares, matrix.dense.square().sum()),
+    ):
         deviation = (estimates.mean() - exact).abs().item()
         assert deviation < 4.5 * estimates.std().item() / seeds**0.5
         assert estimates.std() > 0
@@ -124,7 +138,9 @@ def test_gram_and_plain_operators_compress_alike() -> None:
     matrix = Matrix.of("exponential")
     operator = DenseOperator(matrix.dense, SHAPE, SHAPE)
     frame = random_frame(operator, 9, generator=seeded(), sketch=sketch_of(2))
-    plain, gram = (compress(each, frame, block_size=4).gram for each in (operator, matrix.operator()))
+    plain, gram = (
+        compress(each, frame, block_size=4).gram for each in (operator, matrix.operator())
+    )
     torch.testing.assert_close(plain, gram, rtol=0, atol=1e-13)
     assert torch.equal(plain, plain.T)
 

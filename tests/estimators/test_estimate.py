@@ -31,7 +31,9 @@ def test_exact_value_says_so() -> None:
         (5.25, 0.0, "5.25 +- 0"),
     ],
 )
-def test_value_is_rounded_to_the_place_of_its_error(value: float, error: float, expected: str) -> None:
+def test_value_is_rounded_to_the_place_of_its_error(
+    value: float, error: float, expected: str
+) -> None:
     assert str(Estimate(value, error, 40, "jackknife")) == f"{expected} (40 probes)"
 
 
@@ -67,7 +69,9 @@ def test_format_pads_the_whole_text() -> None:
         (0.999, 121, 3.373),
     ],
 )
-def test_interval_reaches_quantiles_of_student_t(confidence: float, num_probes: int, quantile: float) -> None:
+def test_interval_reaches_quantiles_of_student_t(
+    confidence: float, num_probes: int, quantile: float
+) -> None:
     lower, upper = Estimate(10.0, 2.0, num_probes, "jackknife").interval(confidence)
     assert (upper - 10) / 2 == pytest.approx(quantile, abs=5.1e-4)
     assert upper - 10 == pytest.approx(10 - lower, rel=1e-12)
@@ -104,7 +108,9 @@ def test_unknown_error_is_said_in_words(estimate: Estimate, expected: str) -> No
     assert "+-" not in str(estimate)
 
 
-@pytest.mark.parametrize("estimate", [Estimate(4.5, math.nan, 1), Estimate(4.5, math.nan, 2), Estimate(4.5, 1.0, 1)])
+@pytest.mark.parametrize(
+    "estimate", [Estimate(4.5, math.nan, 1), Estimate(4.5, math.nan, 2), Estimate(4.5, 1.0, 1)]
+)
 def test_unknown_error_leaves_the_whole_line(estimate: Estimate) -> None:
     assert estimate.interval() == (-math.inf, math.inf)
 
@@ -115,7 +121,10 @@ def test_confidence_is_a_probability(confidence: float) -> None:
         Estimate(4.5, 1.0, 8).interval(confidence)
 
 
-@pytest.mark.parametrize(("value", "error", "expected"), [(4.0, 1.0, 0.25), (-4.0, 1.0, 0.25), (4.0, 0.0, 0.0), (0.0, 0.5, 0.5)])
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [(4.0, 1.0, 0.25), (-4.0, 1.0, 0.25), (4.0, 0.0, 0.0), (0.0, 0.5, 0.5)],
+)
 def test_relative_error(value: float, error: float, expected: float) -> None:
     assert Estimate(value, error, 8).relative_error == expected
 

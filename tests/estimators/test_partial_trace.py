@@ -12,14 +12,17 @@ from kpflow_cli.estimators import partial_trace
 from kpflow_cli.estimators.frame_statistics import PairStatistics
 from kpflow_cli.estimators.partial_trace import PartialTraceSampler, pair_products, partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
-from kpflow_cli.operators import DenseOperator, GlobalNTK
+from kpflow_cli.ntk import global_ntk
+from kpflow_cli.operators import DenseOperator
 
 KEPT = [axes for count in (1, 2) for axes in combinations(range(3), count)]
 SPECTRA = ["flat", "power_law", "exponential", "low_rank", "rank_one"]
 
 
 def dense_partial_trace(gram: Tensor, shape: tuple[int, ...], kept: tuple[int, ...]) -> Tensor:
-    """sum_i (I (x) e_i^T) A (I (x) e_i) over an orthonormal basis e of the axes that are not kept."""
+    """sum_i (I (x) e_i^T) A (I (x) e_i) over an orthonormal basis e of the axes that
+    are not kept.
+    """
     rows = "btn"
     columns = "".join(name.upper() if axis in kept else name for axis, name in enumerate(rows))
     out = "".join(rows[axis] for axis in kept) + "".join(columns[axis] for axis in kept)
@@ -39,7 +42,9 @@ def assert_statistics(partial: PairStatistics, dense: Tensor) -> None:
 
 @pytest.mark.parametrize("sketch_size", [0, 4, 18])
 @pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (2, 1, 4), (2, 3, 1), (1, 1, 1)])
-def test_partial_traces_are_exact_once_the_frame_fills_the_space(shape: tuple[int, int, int], sketch_size: int) -> None:
+def test_partial_traces_are_exact_once_the_frame_fills_the_space(
+    shape: tuple[int, int, int], sketch_size: int
+) -> None:
     factor = DenseOperator(normal(math.prod(shape), 18), (18,), shape)
     sketch = orthonormalize(normal(sketch_size, 18, seed=1)) if sketch_size else None
     frame = random_frame(factor, 18, generator=seeded(), sketch=sketch)
@@ -62,17 +67,21 @@ def test_nothing_is_lost_by_reducing_an_axis_of_size_one(name: str) -> None:
 @pytest.mark.parametrize("kind", ["gru", "rnn", "vanilla_rnn"])
 def test_partial_traces_of_the_ntk(kind: str) -> None:
     oracle = DenseOracle(build_model(kind), normal(3, 4, 3))
-    factor = GlobalNTK(oracle.model.linearize(oracle.inputs)).factor
+    factor = global_ntk(oracle.model.linearize(oracle.inputs)).factor
     frame = random_frame(factor, factor.in_size, generator=seeded())
     kept_axes = ((0, 1), (2,))
-    for kept, partial in zip(kept_axes, partial_traces(factor, frame, kept_axes, block_size=16), strict=True):
+    for kept, partial in zip(
+        kept_axes, partial_traces(factor, frame, kept_axes, block_size=16), strict=True
+    ):
         assert_statistics(partial, dense_partial_trace(oracle.ntk, factor.out_shape, kept))
 
 
 @pytest.mark.parametrize("num_probes", [2, 3, 8])
 @pytest.mark.parametrize("name", SPECTRA)
 def test_ranges_are_never_left(name: str, num_probes: int) -> None:
-    factor = DenseOperator(rotation(24) * spectrum(name, 24).sqrt() @ rotation(24, 1), out_shape=(2, 3, 4))
+    factor = DenseOperator(
+        rotation(24) * spectrum(name, 24).sqrt() @ rotation(24, 1), out_shape=(2, 3, 4)
+    )
     for seed in range(100):
         frame = random_frame(factor, num_probes, generator=seeded(seed))
         for partial in partial_traces(factor, frame, ((0, 1), (2,)), block_size=8):
@@ -81,7 +90,9 @@ def test_ranges_are_never_left(name: str, num_probes: int) -> None:
 
 
 def test_trace_and_squared_norm_are_unbiased() -> None:
-    """The mean of 2000 estimates of 4 probes is within 4.5 of its standard errors; false alarm 7e-6 for each of 4 comparisons."""
+    """The mean of 2000 estimates of 4 probes is within 4.5 of its standard errors; false alarm 7e-6
+    for each of 4 comparisons.
+    """
     factor = DenseOperator(normal(24, 18), (18,), (2, 3, 4))
     kept_axes = ((0, 1), (2,))
     found = torch.empty(2000, 2, 2, dtype=torch.float64)
@@ -99,7 +110,9 @@ def test_trace_and_squared_norm_are_unbiased() -> None:
 
 @pytest.mark.parametrize("gram_bytes", [1, 200, 2**25])
 @pytest.mark.parametrize(("kept", "reduced"), [(3, 7), (7, 3), (4, 4), (1, 5), (5, 1), (1, 1)])
-def test_pair_products_in_either_form(kept: int, reduced: int, gram_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pair_products_in_either_form(
+    kept: int, reduced: int, gram_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(partial_trace, "_GRAM_BYTES", gram_bytes)
     matrices = normal(6, kept, reduced)
     expected = torch.einsum("iac,jad->ijcd", matrices, matrices).square().sum((2, 3))
@@ -117,11 +130,15 @@ def test_pair_products_of_two_sets() -> None:
 
 
 def test_sampler_that_grows_finds_what_one_frame_does() -> None:
-    """Added vectors are orthogonal to those there are: once they fill the space all is exact, whatever the steps."""
+    """Added vectors are orthogonal to those there are: once they fill the space all is exact,
+    whatever the steps.
+    """
     shape, kept = (2, 3, 4), (0, 1)
     factor = DenseOperator(normal(24, 18), (18,), shape)
     generator = seeded()
-    sampler = PartialTraceSampler(factor, random_frame(factor, 4, generator=generator), generator=generator, block_size=5)
+    sampler = PartialTraceSampler(
+        factor, random_frame(factor, 4, generator=generator), generator=generator, block_size=5
+    )
     gram = dense_partial_trace(factor.matrix @ factor.matrix.T, shape, kept)
     ranks = []
     for probes in (4, 9, 18):

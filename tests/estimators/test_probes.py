@@ -5,7 +5,13 @@ import torch
 from oracles import normal, relative_error, rotation, seeded
 from torch import Tensor
 
-from kpflow_cli.estimators.probes import extend, gaussian_block, orthonormalize, random_frame, range_sketch
+from kpflow_cli.estimators.probes import (
+    extend,
+    gaussian_block,
+    orthonormalize,
+    random_frame,
+    range_sketch,
+)
 from kpflow_cli.operators import DenseOperator, GramOperator
 
 
@@ -15,13 +21,17 @@ def identity_operator(*shape: int, dtype: torch.dtype = torch.float64) -> DenseO
 
 def assert_orthonormal(vectors: Tensor, tolerance: float = 1e-13) -> None:
     flat = vectors.flatten(1)
-    torch.testing.assert_close(flat @ flat.T, torch.eye(len(flat), dtype=flat.dtype), rtol=0, atol=tolerance)
+    torch.testing.assert_close(
+        flat @ flat.T, torch.eye(len(flat), dtype=flat.dtype), rtol=0, atol=tolerance
+    )
 
 
 # 60 dimensions: Cholesky QR up to 15 vectors, Householder QR beyond
 @pytest.mark.parametrize("sketch_size", [0, 1, 4])
 @pytest.mark.parametrize("num_probes", [1, 2, 11, 15, 16, 40])
-def test_random_frame_is_orthonormal_and_keeps_the_sketch(num_probes: int, sketch_size: int) -> None:
+def test_random_frame_is_orthonormal_and_keeps_the_sketch(
+    num_probes: int, sketch_size: int
+) -> None:
     sketch = orthonormalize(normal(sketch_size, 3, 4, 5, seed=1)) if sketch_size else None
     frame = random_frame(identity_operator(3, 4, 5), num_probes, generator=seeded(), sketch=sketch)
     assert frame.vectors.shape == (sketch_size + num_probes, 3, 4, 5)
@@ -63,7 +73,9 @@ def test_probes_depend_on_the_generator_alone(num_probes: int) -> None:
     finally:
         torch.set_rng_state(global_state)
     assert torch.equal(first, again)
-    assert not torch.allclose(first, random_frame(operator, num_probes, generator=seeded(4)).vectors)
+    assert not torch.allclose(
+        first, random_frame(operator, num_probes, generator=seeded(4)).vectors
+    )
 
 
 def test_drawing_leaves_the_global_generator_alone() -> None:
@@ -73,11 +85,18 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 
 def test_probes_lean_to_no_direction() -> None:
-    """Probes average to a projection: sum_i x_i x_i^T over 3000 frames of 2 in 8 dimensions is I/4 a frame.
+    """Probes average to a projection: sum_i x_i x_i^T over 3000 frames of 2 in 8 dimensions is I/4
+    a frame.
 
-    Each diagonal entry (s.d. below 0.004, from x_j^2 of variance below 0.02 twice) within 5 s.d.: false alarm below 1e-5.
+    Each diagonal entry (s.d. below 0.004, from x_j^2 of variance below 0.02 twice) within 5 s.d.:
+    false alarm below 1e-5.
     """
-    frames = torch.cat([random_frame(identity_operator(8), 2, generator=seeded(seed)).vectors for seed in range(3000)])
+    frames = torch.cat(
+        [
+            random_frame(identity_operator(8), 2, generator=seeded(seed)).vectors
+            for seed in range(3000)
+        ]
+    )
     mean = frames.T @ frames / 3000
     assert (mean - torch.eye(8, dtype=torch.float64) / 4).abs().max() < 0.02
 

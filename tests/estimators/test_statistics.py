@@ -11,8 +11,16 @@ from oracles import build_model, normal, rotation, seeded, spectrum
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.statistics import Sampler, cosine_alignment, effective_rank, frobenius_norm, rayleigh_quotient, trace
-from kpflow_cli.operators import DenseOperator, GlobalNTK, GramOperator, LinearOperator, mean_over, trace_over
+from kpflow_cli.estimators.statistics import (
+    Sampler,
+    cosine_alignment,
+    effective_rank,
+    frobenius_norm,
+    rayleigh_quotient,
+    trace,
+)
+from kpflow_cli.ntk import global_ntk
+from kpflow_cli.operators import DenseOperator, GramOperator, LinearOperator, mean_over, trace_over
 
 SHAPE, SIZE = (5, 6, 10), 300
 STATISTICS: dict[str, tuple[Callable[..., Estimate], Callable[[Tensor], Tensor]]] = {
@@ -23,11 +31,20 @@ STATISTICS: dict[str, tuple[Callable[..., Estimate], Callable[[Tensor], Tensor]]
 
 
 def operator_of(name: str) -> GramOperator:
-    return GramOperator(DenseOperator(rotation(SIZE) * spectrum(name, SIZE).sqrt() @ rotation(SIZE, 1), out_shape=SHAPE))
+    return GramOperator(
+        DenseOperator(
+            rotation(SIZE) * spectrum(name, SIZE).sqrt() @ rotation(SIZE, 1), out_shape=SHAPE
+        )
+    )
 
 
 def reductions(operator: LinearOperator) -> list[LinearOperator]:
-    return [operator, mean_over(operator, "unit"), trace_over(operator, "unit"), trace_over(operator, "trial", "time")]
+    return [
+        operator,
+        mean_over(operator, "unit"),
+        trace_over(operator, "unit"),
+        trace_over(operator, "trial", "time"),
+    ]
 
 
 def assert_within(estimate: Estimate, exact: float, errors: float = 4.5) -> None:
@@ -45,7 +62,7 @@ def test_every_reduction(name: str, statistic: str) -> None:
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_closed_forms_are_preferred(statistic: str) -> None:
-    ntk = GlobalNTK(build_model("gru").linearize(normal(3, 4, 3)))
+    ntk = global_ntk(build_model("gru").trace(normal(3, 4, 3)))
     estimator, oracle = STATISTICS[statistic]
     for operator in (ntk.core, ntk.parameter_operator):
         estimate = estimator(operator, 2)
@@ -54,12 +71,14 @@ def test_closed_forms_are_preferred(statistic: str) -> None:
 
 
 def test_closed_form_of_the_norm_of_the_propagator() -> None:
-    propagator = GlobalNTK(build_model("gru").linearize(normal(3, 4, 3))).propagator
-    assert frobenius_norm(propagator).value == pytest.approx(propagator.dense().norm().item(), rel=1e-12)
+    propagator = global_ntk(build_model("gru").trace(normal(3, 4, 3))).propagator
+    assert frobenius_norm(propagator).value == pytest.approx(
+        propagator.dense().norm().item(), rel=1e-12
+    )
 
 
 def test_forward_and_reverse_mode_agree() -> None:
-    ntk = GlobalNTK(build_model("gru", units=10).linearize(normal(5, 12, 3)))
+    ntk = global_ntk(build_model("gru", units=10).trace(normal(5, 12, 3)))
     exact = ntk.dense()
     for operator in (ntk, ntk.companion):
         for estimator, oracle in STATISTICS.values():
@@ -70,7 +89,10 @@ def test_forward_and_reverse_mode_agree() -> None:
 def test_alignment(name: str) -> None:
     first, second = operator_of(name), operator_of("exponential")
     a, c = first.dense(), second.dense()
-    assert_within(cosine_alignment(first, second, generator=seeded(1)), ((a * c).sum() / (a.norm() * c.norm())).item())
+    assert_within(
+        cosine_alignment(first, second, generator=seeded(1)),
+        ((a * c).sum() / (a.norm() * c.norm())).item(),
+    )
 
 
 @pytest.mark.parametrize("tolerance", [0.1, 0.02])
@@ -84,7 +106,9 @@ def test_tolerance_adds_probes_until_met(statistic: str, tolerance: float) -> No
 
 
 def test_limit_is_reported() -> None:
-    estimate = effective_rank(operator_of("exponential"), 4, generator=seeded(), tolerance=1e-4, most_probes=20)
+    estimate = effective_rank(
+        operator_of("exponential"), 4, generator=seeded(), tolerance=1e-4, most_probes=20
+    )
     assert estimate.num_probes == 20
     assert estimate.relative_error > 1e-4
     assert estimate.method.endswith("0.01% not met at the limit of 20 probes")
@@ -107,12 +131,16 @@ def test_added_probes_leave_the_earlier_ones_as_they_are() -> None:
     sampler.add(1000)
     sampler.add(1)
     assert sampler.frame.num_probes == sampler.num_probes == SIZE
-    assert sampler.statistics().trace() == Estimate(pytest.approx(spectrum("power_law", SIZE).sum().item(), rel=1e-12))
+    assert sampler.statistics().trace() == Estimate(
+        pytest.approx(spectrum("power_law", SIZE).sum().item(), rel=1e-12)
+    )
 
 
 def test_default_generator_is_fixed() -> None:
     assert effective_rank(operator_of("power_law")) == effective_rank(operator_of("power_law"))
-    assert effective_rank(operator_of("power_law")) != effective_rank(operator_of("power_law"), generator=seeded(1))
+    assert effective_rank(operator_of("power_law")) != effective_rank(
+        operator_of("power_law"), generator=seeded(1)
+    )
 
 
 def test_rayleigh_quotient() -> None:
@@ -132,7 +160,7 @@ def test_operators_without_a_common_space_are_refused() -> None:
 
 @pytest.mark.parametrize("axes", [("unit",), ("trial", "time")])
 def test_alignment_of_partial_traces(axes: tuple[str, ...]) -> None:
-    ntk = GlobalNTK(build_model("gru", units=10).linearize(normal(5, 12, 3)))
+    ntk = global_ntk(build_model("gru", units=10).trace(normal(5, 12, 3)))
     first, second = trace_over(ntk, *axes), trace_over(ntk.core, *axes)
     a, c = first.dense(), second.dense()
     exact = ((a * c).sum() / (a.norm() * c.norm())).item()

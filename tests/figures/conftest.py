@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_figures import OVERRIDES
 
-from kpflow_cli.figure_command import figure
+from kpflow_cli.reproduction.command import figure
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Figures made from beginning to end with small networks: files, drawings, and claims that can fail."""
+"""Figures made from beginning to end with small networks: files, drawings, and claims that can
+fail.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ from kpflow_cli.figures.drawn import COLUMNS
 from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
-from kpflow_cli import figure_runs
-from kpflow_cli.configuration import figure_specs
+from kpflow_cli.config.command_line import figure_specs
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.figure_command import figure, parsed
+from kpflow_cli.reproduction.command import figure, parsed
+from kpflow_cli.reproduction.runs import figure_runs
 from kpflow_cli.sweeps import engines
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -40,7 +42,15 @@ def test_files_of_a_figure(name: str, made: Path) -> None:
     data, claims = pd.read_csv(output / f"{name}.csv"), pd.read_csv(output / f"{name}_claims.csv")
     assert tuple(data.columns) == COLUMNS
     assert data["value"].notna().all()
-    assert list(claims.columns) == ["claim", "value", "stderr", "groups", "of", "threshold", "verdict"]
+    assert list(claims.columns) == [
+        "claim",
+        "value",
+        "stderr",
+        "groups",
+        "of",
+        "threshold",
+        "verdict",
+    ]
     assert claims["claim"].is_unique
     assert set(claims["verdict"]) <= {"holds", "fails", "undecided", "identity"}
     # an error says what it rests on
@@ -51,7 +61,9 @@ def test_files_of_a_figure(name: str, made: Path) -> None:
     assert {"versions", "commit", "platform"} <= record.keys()
     assert Path(record["sweep"]).is_file()
     # of many runs only the number
-    assert isinstance(record["runs"], int) or all(Path(run["folder"]).is_dir() for run in record["runs"])
+    assert isinstance(record["runs"], int) or all(
+        Path(run["folder"]).is_dir() for run in record["runs"]
+    )
     pdf = (output / f"{name}.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
@@ -73,26 +85,38 @@ def test_every_panel_shows_something_and_names_its_axes(name: str, made: Path) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_figure_whose_runs_are_there_is_only_drawn_again(name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_whose_runs_are_there_is_only_drawn_again(
+    name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engines, "ProcessPoolExecutor", None)
     figure([name, f"runs_dir={made / 'runs'}", f"output_dir={tmp_path}", *OVERRIDES[name]])
     for suffix in (".csv", "_claims.csv", ".pdf"):
-        assert (tmp_path / f"{name}{suffix}").read_bytes() == (made / "output" / f"{name}{suffix}").read_bytes()
+        assert (tmp_path / f"{name}{suffix}").read_bytes() == (
+            made / "output" / f"{name}{suffix}"
+        ).read_bytes()
 
 
 def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -> None:
     runs = made / "runs"
     record = next(
-        path for path in sorted(runs.rglob("run.json")) if json.loads(path.read_text())["config"]["training"]["optimizer"] == "shampoo"
+        path
+        for path in sorted(runs.rglob("run.json"))
+        if json.loads(path.read_text())["config"]["training"]["optimizer"] == "shampoo"
     )
     run_dir, others = (
         record.parent,
-        {path: path.stat().st_mtime_ns for path in runs.rglob("measurements.csv") if path.parent != record.parent},
+        {
+            path: path.stat().st_mtime_ns
+            for path in runs.rglob("measurements.csv")
+            if path.parent != record.parent
+        },
     )
     before = table_bytes(run_dir)
     content = json.loads(record.read_text())
     record.write_text(json.dumps(content | {"status": "running"}))
-    last = max(run_dir.glob("checkpoints/step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
+    last = max(
+        run_dir.glob("checkpoints/step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_"))
+    )
     last.unlink()
     figure(["fig4", f"runs_dir={runs}", f"output_dir={tmp_path}", *OVERRIDES["fig4"]])
     assert table_bytes(run_dir) == before
@@ -101,8 +125,15 @@ def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -
 
 
 def test_failed_runs_are_named_and_the_others_made(tmp_path: Path) -> None:
-    overrides = [*OVERRIDES["fig4b"], "training.learning_rate=1e6", f"runs_dir={tmp_path / 'runs'}", f"output_dir={tmp_path}"]
-    with pytest.raises(FailedRunError, match=r"3 of 3 runs failed: .*gain1, seed 0.*diverged.*planted"):
+    overrides = [
+        *OVERRIDES["fig4b"],
+        "training.learning_rate=1e6",
+        f"runs_dir={tmp_path / 'runs'}",
+        f"output_dir={tmp_path}",
+    ]
+    with pytest.raises(
+        FailedRunError, match=r"3 of 3 runs failed: .*gain1, seed 0.*diverged.*planted"
+    ):
         figure(["4b", *overrides])
     assert not list(tmp_path.glob("fig4b*"))
 
@@ -115,7 +146,7 @@ def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
 def test_figures_share_runs() -> None:
     paths = {}
     for name in NAMES:
-        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
@@ -124,25 +155,37 @@ def test_figures_share_runs() -> None:
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
-        runs = figure_runs.figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
         assert {run.seed for run in runs} == {0, 1, 2}
         for run in runs:
-            assert (run.config.model.units, run.config.training.steps, run.config.training.batch_size) == (256, 5000, 64)
+            assert (
+                run.config.model.units,
+                run.config.training.steps,
+                run.config.training.batch_size,
+            ) == (256, 5000, 64)
 
 
 def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
     spec = figure_specs()["fig5"]
-    full, short = ({run.path: run for run in figure_runs.figure_runs(spec, profile, [], Path("runs"))} for profile in ("paper", "plane"))
+    full, short = (
+        {run.path: run for run in figure_runs(spec, profile, [], Path("runs"))}
+        for profile in ("paper", "plane")
+    )
     plane = [run for run in short.values() if run.name == "plane"]
     assert len(plane) == 50 * 16 * 3 * 3
     assert {run.path for run in plane} == {run.path for run in full.values() if run.name == "plane"}
-    assert {run.values["training"]["steps"] for run in full.values() if run.name.startswith("training")} == {100_000}
+    assert {
+        run.values["training"]["steps"] for run in full.values() if run.name.startswith("training")
+    } == {100_000}
     assert {run.values["analysis"]["tolerance"] for run in full.values()} == {0.1}
 
 
 def test_a_figure_estimates_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure(["2", "--estimate", f"runs_dir={tmp_path}", *OVERRIDES["fig2"]])
-    assert re.fullmatch(r"fig2, profile quick: 2 runs to make, \d+ at a time: about \d+ s on this machine\n", capsys.readouterr().out)
+    assert re.fullmatch(
+        r"fig2, profile quick: 2 runs to make, \d+ at a time: about \d+ s on this machine\n",
+        capsys.readouterr().out,
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -159,7 +202,13 @@ def test_every_figure_has_both_profiles_and_a_cost() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["44"], r"no figure '44' \(did you mean '4'\?\); there are 1, 2, 3, 4, 4b, 5, 5b, 6, 7, 8, 9, 10"),
+        (
+            ["44"],
+            (
+                r"no figure '44' \(did you mean '4'\?\); there are 1, 2, 3, 4, 4b, 5, 5b, 6, 7, "
+                r"8, 9, 10"
+            ),
+        ),
         (["4", "profile=plane"], r"profile=plane: unknown.*; valid: paper, quick"),
         (["4", "5", "profile=plane"], r"fig4 has no profile=plane; valid: quick, paper"),
         (["4", "profile=huge"], r"profile=huge: unknown; valid: paper, quick"),
@@ -179,7 +228,12 @@ def test_arguments() -> None:
     assert parsed(["4"], specs).names == ["fig4", "fig4b"]
     assert parsed(["4b", "fig4b"], specs).names == ["fig4b"]
     read = parsed(["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs)
-    assert (read.profile, read.output_dir, read.runs_dir, read.overrides) == ("paper", Path("here"), Path("there"), ["seed=3"])
+    assert (read.profile, read.output_dir, read.runs_dir, read.overrides) == (
+        "paper",
+        Path("here"),
+        Path("there"),
+        ["seed=3"],
+    )
 
 
 def test_list_tells_what_is_there(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,12 +243,18 @@ def test_list_tells_what_is_there(made: Path, capsys: pytest.CaptureFixture[str]
 
 
 def setting(value: float, **where: str) -> Change:
-    """A change of all rows with these labels, a panel or series that ends in ``*`` standing for all that begin alike."""
+    """A change of all rows with these labels, a panel or series that ends in ``*`` standing for all
+    that begin alike.
+    """
 
     def change(data: pd.DataFrame) -> pd.DataFrame:
         chosen = pd.Series(True, index=data.index)
         for column, label in where.items():
-            chosen &= data[column].str.startswith(label[:-1]) if label.endswith("*") else data[column] == label
+            chosen &= (
+                data[column].str.startswith(label[:-1])
+                if label.endswith("*")
+                else data[column] == label
+            )
         assert chosen.any(), where
         return data.assign(value=data["value"].mask(chosen, value))
 
@@ -234,7 +294,10 @@ def slow_cumulative(panel: str, run: str) -> Change:
 
 def at_chance(run: str) -> Change:
     def change(data: pd.DataFrame) -> pd.DataFrame:
-        aligned, chance = ((data["panel"] == panel) & (data["series"] == run) for panel in ("alignment", "random_core_alignment"))
+        aligned, chance = (
+            (data["panel"] == panel) & (data["series"] == run)
+            for panel in ("alignment", "random_core_alignment")
+        )
         values = data["value"].copy()
         values[aligned] = data.loc[chance, "value"].to_numpy()
         return data.assign(value=values)
@@ -242,14 +305,18 @@ def at_chance(run: str) -> Change:
     return change
 
 
-def over_plane(panel: str, series: str, value: Callable[[pd.Series, pd.Series], pd.Series]) -> Change:
+def over_plane(
+    panel: str, series: str, value: Callable[[pd.Series, pd.Series], pd.Series]
+) -> Change:
     """A plane made of gain and input rank, without errors."""
 
     def change(data: pd.DataFrame) -> pd.DataFrame:
         chosen = (data["panel"] == panel) & (data["series"] == series)
         assert chosen.any()
         made = value(data.loc[chosen, "x"], data.loc[chosen, "y"])
-        return data.assign(value=data["value"].mask(chosen, made), stderr=data["stderr"].mask(chosen, 0.0))
+        return data.assign(
+            value=data["value"].mask(chosen, made), stderr=data["stderr"].mask(chosen, 0.0)
+        )
 
     return change
 
@@ -260,7 +327,9 @@ def as_dimension(panel: str, run: str) -> Change:
     def change(data: pd.DataFrame) -> pd.DataFrame:
         chosen = (data["panel"] == panel) & data["series"].str.startswith(run)
         assert chosen.any()
-        return data.assign(value=data["value"].mask(chosen, data["x"]), stderr=data["stderr"].mask(chosen, 0.0))
+        return data.assign(
+            value=data["value"].mask(chosen, data["x"]), stderr=data["stderr"].mask(chosen, 0.0)
+        )
 
     return change
 
@@ -269,7 +338,10 @@ def overlap_slows(series: str) -> Change:
     """What overlaps more learns less."""
 
     def change(data: pd.DataFrame) -> pd.DataFrame:
-        overlaps, drops = ((data["panel"] == panel) & (data["series"] == series) for panel in ("trained_overlap", "drop"))
+        overlaps, drops = (
+            (data["panel"] == panel) & (data["series"] == series)
+            for panel in ("trained_overlap", "drop")
+        )
         values = data["value"].copy()
         values[overlaps], values[drops] = range(1, overlaps.sum() + 1), range(drops.sum(), 0, -1)
         values[(data["panel"] == "rise") & (data["series"] == series)] = 1.0
@@ -286,28 +358,60 @@ CASES = ("W", "Win", "W, normalized inputs", "Win, normalized inputs")
 N1, N2 = "network 1: gain 1", "network 2: five planted points"
 RNN, GRU = "continuous-time RNN", "GRU"
 PLANTED = "gain 1, planted points"
-LEARNS = both(*(setting(0.9, panel=f"learned_fraction_{mode}", series="network2") for mode in (1, 2, 3)))
+LEARNS = both(
+    *(setting(0.9, panel=f"learned_fraction_{mode}", series="network2") for mode in (1, 2, 3))
+)
 COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
     ("fig1", "log-log slope", linear_difference),
     ("fig1", "at the smallest eta", setting(1.0, panel="steps")),
     ("fig1", "noisy step at step 0,", setting(0.9, panel="ratio_first", series="noisy_difference")),
     ("fig1", "noisy step at step 30,", setting(0.9, panel="ratio_last", series="noisy_difference")),
-    *(("fig2", f"{label}: relative error", setting(1e-9, series=f"{run}_relative_error")) for run, label in (("rnn", RNN), ("gru", GRU))),
-    *(("fig2", f"{label}: rank of K over", setting(1e9, series=f"{run}_rank_k")) for run, label in (("rnn", RNN), ("gru", GRU))),
     *(
-        ("fig2", f"{label}: effective rank of NTK_S over", setting(1e9, series=f"{run}_effective_rank_ntk"))
+        ("fig2", f"{label}: relative error", setting(1e-9, series=f"{run}_relative_error"))
+        for run, label in (("rnn", RNN), ("gru", GRU))
+    ),
+    *(
+        ("fig2", f"{label}: rank of K over", setting(1e9, series=f"{run}_rank_k"))
+        for run, label in (("rnn", RNN), ("gru", GRU))
+    ),
+    *(
+        (
+            "fig2",
+            f"{label}: effective rank of NTK_S over",
+            setting(1e9, series=f"{run}_effective_rank_ntk"),
+        )
         for run, label in (("rnn", RNN), ("gru", GRU))
     ),
     *(
         case
         for run, label in (("network1", N1), ("network2", N2))
         for case in (
-            ("fig3", f"{label}: least cosine of NTK_S with its core along training$", at_chance(run)),
-            ("fig3", f"{label}: least cosine of NTK_S with its core along training, over", at_chance(run)),
+            (
+                "fig3",
+                f"{label}: least cosine of NTK_S with its core along training$",
+                at_chance(run),
+            ),
+            (
+                "fig3",
+                f"{label}: least cosine of NTK_S with its core along training, over",
+                at_chance(run),
+            ),
             ("fig3", f"{label}: temporal modes of V ", slow_cumulative("cumulative_v", run)),
-            ("fig3", f"{label}: temporal modes of NTK_S, counted by lambda,", slow_cumulative("cumulative_ntk", run)),
-            ("fig3", rf"{label}: temporal modes of NTK_S, counted by lambda\^2,", slow_cumulative("cumulative_ntk_squared", run)),
-            ("fig3", f"{label}: share of the temporal modes of P", setting(1.0, panel="cumulative_p", series=run)),
+            (
+                "fig3",
+                f"{label}: temporal modes of NTK_S, counted by lambda,",
+                slow_cumulative("cumulative_ntk", run),
+            ),
+            (
+                "fig3",
+                rf"{label}: temporal modes of NTK_S, counted by lambda\^2,",
+                slow_cumulative("cumulative_ntk_squared", run),
+            ),
+            (
+                "fig3",
+                f"{label}: share of the temporal modes of P",
+                setting(1.0, panel="cumulative_p", series=run),
+            ),
             (
                 "fig3",
                 f"{label}: largest temporal effective rank of NTK_S along training, mean",
@@ -320,49 +424,123 @@ COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
             ),
         )
     ),
-    ("fig4", "network 2: least learned fraction", setting(0.1, panel="learned_fraction_2", series="network2")),
+    (
+        "fig4",
+        "network 2: least learned fraction",
+        setting(0.1, panel="learned_fraction_2", series="network2"),
+    ),
     (
         "fig4",
         "network 1: largest fraction of modes 2 and 3 when",
         both(LEARNS, setting(0.5, panel="learned_fraction_3", series="network1")),
     ),
-    ("fig4", "network 1: largest fraction of modes 2 and 3 at any", setting(0.5, panel="learned_fraction_2", series="network1")),
-    ("fig4", "network 1: largest overlap", setting(0.1, panel="target_overlap_*", series="network1")),
+    (
+        "fig4",
+        "network 1: largest fraction of modes 2 and 3 at any",
+        setting(0.5, panel="learned_fraction_2", series="network1"),
+    ),
+    (
+        "fig4",
+        "network 1: largest overlap",
+        setting(0.1, panel="target_overlap_*", series="network1"),
+    ),
     ("fig4", "network 1, Shampoo", setting(0.0, panel="learned_fraction_3", series="second_order")),
     ("fig4", "network 1: end states", setting(2.0, panel="end_states", series="network1")),
     ("fig4", "network 2: fewest end states", setting(1.0, panel="end_states", series="network2")),
     ("fig4b", "gain 1: largest fraction", setting(0.5, panel="learned_fraction_2", series="gain1")),
-    ("fig4b", "torch's default: largest fraction", setting(0.5, panel="learned_fraction_2", series="torch_default")),
-    ("fig4b", f"{PLANTED}: least learned fraction", setting(0.5, panel="learned_fraction_2", series="planted")),
+    (
+        "fig4b",
+        "torch's default: largest fraction",
+        setting(0.5, panel="learned_fraction_2", series="torch_default"),
+    ),
+    (
+        "fig4b",
+        f"{PLANTED}: least learned fraction",
+        setting(0.5, panel="learned_fraction_2", series="planted"),
+    ),
     ("fig4b", f"{PLANTED}: fewest end states", setting(1.0, panel="end_states", series="planted")),
     *(
         case
         for name in ("fig5", "fig5b")
         for series in CASES
         for case in (
-            (name, f"^{series}: median over gains", over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain)),
-            (name, f"^{series}: least over gains", over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain)),
-            (name, f"^{series}: share .* that input rank", over_plane("temporal_rank", series, lambda gain, rank: gain + 0 * rank)),
-            (name, f"^{series}: share .* that gain", over_plane("spatial_rank", series, lambda gain, rank: rank + 0 * gain)),
+            (
+                name,
+                f"^{series}: median over gains",
+                over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain),
+            ),
+            (
+                name,
+                f"^{series}: least over gains",
+                over_plane("temporal_rank", series, lambda gain, rank: 1 / rank + 0 * gain),
+            ),
+            (
+                name,
+                f"^{series}: share .* that input rank",
+                over_plane("temporal_rank", series, lambda gain, rank: gain + 0 * rank),
+            ),
+            (
+                name,
+                f"^{series}: share .* that gain",
+                over_plane("spatial_rank", series, lambda gain, rank: rank + 0 * gain),
+            ),
         )
     ),
-    *(("fig5", f"^{series}: rank correlation.* {over}", overlap_slows(series)) for series in CASES for over in ("gains$", "ranks$")),
-    *(("fig5", f"^{series}: networks of 12", setting(2.0, panel="rise", series=series)) for series in CASES),
-    *(("fig7", f"kept on {axis}s over", setting(1.0, panel="trace", series=f"trace_{axis}")) for axis in ("trial", "time", "unit")),
+    *(
+        ("fig5", f"^{series}: rank correlation.* {over}", overlap_slows(series))
+        for series in CASES
+        for over in ("gains$", "ranks$")
+    ),
+    *(
+        ("fig5", f"^{series}: networks of 12", setting(2.0, panel="rise", series=series))
+        for series in CASES
+    ),
+    *(
+        ("fig7", f"kept on {axis}s over", setting(1.0, panel="trace", series=f"trace_{axis}"))
+        for axis in ("trial", "time", "unit")
+    ),
     *(
         case
         for reduction in ("mean", "trace")
         for case in (
-            ("fig6", f"^{reduction} reduction: largest factor", setting(1e4, panel=f"temporal_{reduction}", series="dimension*")),
-            ("fig6", f"^{reduction} reduction: largest log-log slope", as_dimension(f"temporal_{reduction}", "dimension")),
-            *(
-                ("fig6", f"^{reduction} reduction, {state}: {claim}", setting(1e4, panel=f"temporal_{reduction}", series=f"{run}*"))
-                for run, state in (("dimension", "site outputs"), ("site_inputs", "site inputs"))
-                for claim in ("largest temporal rank over n_in", "share of points", r"largest temporal rank over \(1")
+            (
+                "fig6",
+                f"^{reduction} reduction: largest factor",
+                setting(1e4, panel=f"temporal_{reduction}", series="dimension*"),
             ),
-            ("fig6", f"^{reduction} reduction: largest ratio", setting(7.0, panel=f"temporal_{reduction}", series="fourier*")),
-            ("fig9", f"^temporal rank, {reduction} .*: median", over_plane(f"temporal_{reduction}", "plane", lambda _, n_in: 1 / n_in)),
-            ("fig9", f"^temporal rank, {reduction} .*: share", over_plane(f"temporal_{reduction}", "plane", lambda width, _: width)),
+            (
+                "fig6",
+                f"^{reduction} reduction: largest log-log slope",
+                as_dimension(f"temporal_{reduction}", "dimension"),
+            ),
+            *(
+                (
+                    "fig6",
+                    f"^{reduction} reduction, {state}: {claim}",
+                    setting(1e4, panel=f"temporal_{reduction}", series=f"{run}*"),
+                )
+                for run, state in (("dimension", "site outputs"), ("site_inputs", "site inputs"))
+                for claim in (
+                    "largest temporal rank over n_in",
+                    "share of points",
+                    r"largest temporal rank over \(1",
+                )
+            ),
+            (
+                "fig6",
+                f"^{reduction} reduction: largest ratio",
+                setting(7.0, panel=f"temporal_{reduction}", series="fourier*"),
+            ),
+            (
+                "fig9",
+                f"^temporal rank, {reduction} .*: median",
+                over_plane(f"temporal_{reduction}", "plane", lambda _, n_in: 1 / n_in),
+            ),
+            (
+                "fig9",
+                f"^temporal rank, {reduction} .*: share",
+                over_plane(f"temporal_{reduction}", "plane", lambda width, _: width),
+            ),
             *(
                 (
                     "fig9",
@@ -371,22 +549,47 @@ COUNTER_EXAMPLES: list[tuple[str, str, Change]] = [
                 )
                 for claim in ("the rank", "its growth")
             ),
-            ("fig10", f"^{reduction} .* different numbers", setting(99.0, panel=f"temporal_{reduction}", series="3 trials, 8 heads")),
+            (
+                "fig10",
+                f"^{reduction} .* different numbers",
+                setting(99.0, panel=f"temporal_{reduction}", series="3 trials, 8 heads"),
+            ),
             ("fig10", f"^{reduction} .* the input's", setting(1e4, panel=f"temporal_{reduction}")),
         )
     ),
-    *(("fig9", f"^overall rank: .* of {claim}", over_plane("overall", "plane", narrowest_is_best)) for claim in ("the rank", "its growth")),
+    *(
+        ("fig9", f"^overall rank: .* of {claim}", over_plane("overall", "plane", narrowest_is_best))
+        for claim in ("the rank", "its growth")
+    ),
     ("fig7", "relative spread", setting(1.0, panel="trace", series="trace_unit")),
     ("fig8", "largest relative residual", setting(1e-3, panel="residuals")),
-    ("fig8", "end states at g = 0.9 without", setting(2.0, panel="end_states", series="g=0.9, 0 points")),
+    (
+        "fig8",
+        "end states at g = 0.9 without",
+        setting(2.0, panel="end_states", series="g=0.9, 0 points"),
+    ),
     ("fig8", "fewest end states", setting(1.0, panel="end_states", series="g=0.9, 2 points")),
-    ("fig8", "smallest share of trajectories at rest", setting(0.5, panel="at_rest", series="g=0.9, 1 points")),
+    (
+        "fig8",
+        "smallest share of trajectories at rest",
+        setting(0.5, panel="at_rest", series="g=0.9, 1 points"),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "claim", "change"), COUNTER_EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_claim_fails_on_a_counter_example(name: str, claim: str, change: Change, made: Path) -> None:
-    found = [each for each in module(name).claims(change(data_of(name, made))) if re.search(claim, each.claim)]
+@pytest.mark.parametrize(
+    ("name", "claim", "change"),
+    COUNTER_EXAMPLES,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_claim_fails_on_a_counter_example(
+    name: str, claim: str, change: Change, made: Path
+) -> None:
+    found = [
+        each
+        for each in module(name).claims(change(data_of(name, made)))
+        if re.search(claim, each.claim)
+    ]
     assert [each.verdict for each in found] == ["fails"]
 
 
@@ -413,7 +616,9 @@ def test_what_was_not_measured_is_undecided(name: str, made: Path) -> None:
         ("fig10", "x", {}),
     ],
 )
-def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(name: str, axis: str, unknown: dict[str, int], made: Path) -> None:
+def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(
+    name: str, axis: str, unknown: dict[str, int], made: Path
+) -> None:
     data = data_of(name, made)
     grid = data[~data["panel"].isin(["attention_map", "modes", "heads"])]
     first = grid.groupby(["panel", "series"])[axis].transform("min")
@@ -421,7 +626,9 @@ def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(name: str, axis: s
     module(name).draw(one).savefig(io.BytesIO(), format="png")
     claims = module(name).claims(one)
     for words, count in unknown.items():
-        assert [claim.verdict for claim in claims if words in claim.claim] == ["undecided"] * count, words
+        assert [claim.verdict for claim in claims if words in claim.claim] == [
+            "undecided"
+        ] * count, words
 
 
 def test_identities_hold_for_any_network(made: Path) -> None:
@@ -430,7 +637,9 @@ def test_identities_hold_for_any_network(made: Path) -> None:
     for name, count in identities.items():
         claims = pd.read_csv(made / "output" / f"{name}_claims.csv")
         # traces are estimated: their error decides
-        assert (claims["verdict"][~claims["claim"].str.contains("over tr")] == "identity").sum() == count
+        assert (
+            claims["verdict"][~claims["claim"].str.contains("over tr")] == "identity"
+        ).sum() == count
 
 
 def test_a_table_that_leaves_modes_out_gives_a_bracket(made: Path) -> None:
@@ -442,6 +651,8 @@ def test_a_table_that_leaves_modes_out_gives_a_bracket(made: Path) -> None:
     there = rows["x"].max()
     # every mode but the one that is read off
     sparse = data.drop(rows.index[(rows["x"] - exact.value * there).abs() < 0.5])
-    found = next(each for each in module("fig3").claims(sparse) if each.claim.startswith(claim)).found
+    found = next(
+        each for each in module("fig3").claims(sparse) if each.claim.startswith(claim)
+    ).found
     assert found.value - found.standard_error <= exact.value <= found.value + found.standard_error
     assert found.standard_error * there == pytest.approx(0.5)

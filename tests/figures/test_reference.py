@@ -1,4 +1,6 @@
-"""The paper-size figures that are kept: their claims are those of their numbers, and the README shows them."""
+"""The paper-size figures that are kept: their claims are those of their numbers, and the README
+shows them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kpflow_cli.claims import collected
+from kpflow_cli.reproduction.claims import collected
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "figures" / "reference"

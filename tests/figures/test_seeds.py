@@ -19,7 +19,11 @@ from kpflow_cli.estimators.estimate import Estimate
 def test_mean_of_seeds_is_scipys() -> None:
     values = [3.0, 5.0, 4.5]
     found = mean_of_seeds(values)
-    assert (found.value, found.num_probes, found.method) == (pytest.approx(np.mean(values)), 3, "seeds")
+    assert (found.value, found.num_probes, found.method) == (
+        pytest.approx(np.mean(values)),
+        3,
+        "seeds",
+    )
     assert found.standard_error == pytest.approx(stats.sem(values))
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert found.interval() == pytest.approx((low, high))
@@ -40,11 +44,15 @@ def plane(logs: np.ndarray, error: float, seed: int = 0, probes: int = 9) -> pd.
     """Rows of a plane ``(y, x)`` of the exponentials, each with the same relative error."""
     y, x = (pd.Series(axis.ravel()) for axis in np.indices(logs.shape))
     values = pd.Series(np.exp(logs).ravel())
-    return drawn("plane", "all", line=seed, x=x, y=y, value=values, stderr=error * values, probes=probes)
+    return drawn(
+        "plane", "all", line=seed, x=x, y=y, value=values, stderr=error * values, probes=probes
+    )
 
 
 def test_intervals_cover_although_the_points_of_a_seed_share_their_noise() -> None:
-    """1,000 times three seeds, each with one draw for all its points: 95 % cover, within 4 binomial errors (false alarm 6e-5)."""
+    """1,000 times three seeds, each with one draw for all its points: 95 % cover, within 4 binomial
+    errors (false alarm 6e-5).
+    """
     generator = np.random.default_rng(1)
     covered = []
     for _ in range(1000):
@@ -55,7 +63,9 @@ def test_intervals_cover_although_the_points_of_a_seed_share_their_noise() -> No
 
 
 def test_of_one_seed_the_error_is_the_larger_of_independent_and_shared_noise() -> None:
-    """Of 200 draws a standard deviation is known to 5 %; here to 5 of its errors (false alarm 6e-7)."""
+    """Of 200 draws a standard deviation is known to 5 %; here to 5 of its errors (false alarm
+    6e-7).
+    """
     logs = np.zeros((4, 5))
     for statistic, error in (
         (lambda logs: float(logs.mean()), 0.1),
@@ -71,14 +81,26 @@ def test_of_one_seed_the_error_is_the_larger_of_independent_and_shared_noise() -
 
 
 def networks(seeds: int) -> pd.DataFrame:
-    """Overlap grows over ranks as the drop does, and falls over gains where the drop grows; one network is unstable and against both."""
+    """Overlap grows over ranks as the drop does, and falls over gains where the drop grows; one
+    network is unstable and against both.
+    """
     rows = [
-        {"line": str(seed), "gain": gain, "rank": rank, "overlap": rank / gain**5, "drop": gain + 0.1 * rank, "stable": True}
+        {
+            "line": str(seed),
+            "gain": gain,
+            "rank": rank,
+            "overlap": rank / gain**5,
+            "drop": gain + 0.1 * rank,
+            "stable": True,
+        }
         for seed in range(seeds)
         for gain in (1, 2, 3)
         for rank in (1, 2, 3)
     ]
-    wild = [{"line": str(seed), "gain": 1, "rank": 4, "overlap": 99.0, "drop": -5.0, "stable": False} for seed in range(seeds)]
+    wild = [
+        {"line": str(seed), "gain": 1, "rank": 4, "overlap": 99.0, "drop": -5.0, "stable": False}
+        for seed in range(seeds)
+    ]
     return pd.DataFrame([*rows, *wild])
 
 
@@ -86,7 +108,9 @@ def test_correlations_within_gains_and_within_ranks_are_told_apart() -> None:
     points = networks(3)
     assert correlation_within(points, "gain") == Estimate(1.0, 0.0, 3, "seeds")
     assert correlation_within(points, "rank") == Estimate(-1.0, 0.0, 3, "seeds")
-    pooled = stats.spearmanr(points["overlap"][points["stable"]], points["drop"][points["stable"]]).statistic
+    pooled = stats.spearmanr(
+        points["overlap"][points["stable"]], points["drop"][points["stable"]]
+    ).statistic
     assert -1 < pooled < 1
 
 

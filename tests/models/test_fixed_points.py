@@ -5,8 +5,8 @@ import torch
 from oracles import KINDS, build_model, normal
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.models.fixed_points import impose, relative_residuals
-from kpflow_cli.models.sites import RecurrentModel
 
 FLOAT32_ROUNDING = 1e-5
 
@@ -46,12 +46,16 @@ def test_the_rest_of_the_network_is_as_without_planting(kind: str) -> None:
 
 
 def test_no_smaller_change_imposes_the_same() -> None:
-    """Any other solution differs by a matrix that vanishes on the points, orthogonal to the change made."""
+    """Any other solution differs by a matrix that vanishes on the points, orthogonal to the change
+    made.
+    """
     weight, variables, outputs = normal(4, 6), normal(2, 6, seed=1), normal(2, 4, seed=2)
     changed = weight.clone()
     impose(changed, variables, outputs)
     torch.testing.assert_close(variables @ changed.T, outputs)
-    vanishing = normal(4, 6, seed=3) @ (torch.eye(6).double() - torch.linalg.pinv(variables) @ variables)
+    vanishing = normal(4, 6, seed=3) @ (
+        torch.eye(6).double() - torch.linalg.pinv(variables) @ variables
+    )
     assert abs(((changed - weight) * vanishing).sum().item()) < 1e-12
 
 

@@ -22,8 +22,12 @@ def slow_continuous_time_rnn(model: ContinuousTimeRNN, inputs: Tensor) -> Tensor
         for time in range(steps):
             before = states[trial, time].tolist()
             for unit in range(units):
-                drive = sum(recurrent[unit][other] * math.tanh(before[other]) for other in range(units))
-                drive += sum(feedforward[unit][c] * inputs[trial, time, c].item() for c in range(channels))
+                drive = sum(
+                    recurrent[unit][other] * math.tanh(before[other]) for other in range(units)
+                )
+                drive += sum(
+                    feedforward[unit][c] * inputs[trial, time, c].item() for c in range(channels)
+                )
                 states[trial, time + 1, unit] = (1 - model.dt) * before[unit] + model.dt * drive
     return states[:, 1:]
 
@@ -42,18 +46,28 @@ def test_states_equal_those_of_the_plain_torch_layer(
     kind: str, plain: type[nn.GRU | nn.RNN], prefix: str, shape: tuple[int, int, int, int]
 ) -> None:
     trials, steps, units, input_size = shape
-    model, inputs = build_model(kind, units=units, input_size=input_size), normal(trials, steps, input_size)
+    model, inputs = (
+        build_model(kind, units=units, input_size=input_size),
+        normal(trials, steps, input_size),
+    )
     layer = plain(input_size, units, bias="without_bias" not in kind, batch_first=True).double()
     state_dict = model.state_dict()
-    layer.load_state_dict({key.removeprefix(prefix): state_dict[key] for key in state_dict if key.startswith(prefix)})
+    layer.load_state_dict(
+        {key.removeprefix(prefix): state_dict[key] for key in state_dict if key.startswith(prefix)}
+    )
     assert torch.equal(model(inputs)[1], layer(inputs)[0])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dt", [0.7, 1.0])
-def test_continuous_time_rnn_equals_a_slow_loop(dt: float, shape: tuple[int, int, int, int]) -> None:
+def test_continuous_time_rnn_equals_a_slow_loop(
+    dt: float, shape: tuple[int, int, int, int]
+) -> None:
     trials, steps, units, input_size = shape
-    model, inputs = build_model("rnn", units=units, input_size=input_size, dt=dt), normal(trials, steps, input_size)
+    model, inputs = (
+        build_model("rnn", units=units, input_size=input_size, dt=dt),
+        normal(trials, steps, input_size),
+    )
     assert isinstance(model, ContinuousTimeRNN)
     assert relative_error(model(inputs)[1], slow_continuous_time_rnn(model, inputs)) < 1e-14
 
@@ -79,11 +93,14 @@ def test_forward_continues_from_an_initial_state(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_linearize_gives_the_states_of_forward(kind: str, shape: tuple[int, int, int, int]) -> None:
     trials, steps, units, input_size = shape
-    model, inputs = build_model(kind, units=units, input_size=input_size), normal(trials, steps, input_size)
+    model, inputs = (
+        build_model(kind, units=units, input_size=input_size),
+        normal(trials, steps, input_size),
+    )
     linearization = model.linearize(inputs)
-    assert torch.equal(linearization.states, model(inputs)[1])
+    assert torch.equal(linearization.state, model(inputs)[1])
     assert linearization.shape == (trials, steps, units)
-    assert not linearization.states.requires_grad
+    assert not linearization.state.requires_grad
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,9 +115,14 @@ def test_site_variables_are_the_previous_state_and_the_input(kind: str) -> None:
     assert not recurrent.inputs[:, 0].any()
 
 
-@pytest.mark.parametrize(("role", "columns"), [("nothing", (6, 4)), ("recurrent", (1, 4)), ("input", (6, 1)), ("biases", (5, 3))])
+@pytest.mark.parametrize(
+    ("role", "columns"),
+    [("nothing", (6, 4)), ("recurrent", (1, 4)), ("input", (6, 1)), ("biases", (5, 3))],
+)
 @pytest.mark.parametrize("kind", ["gru", "vanilla_rnn"])
-def test_regressors_hold_what_trains_and_a_column_of_one_for_the_bias(kind: str, role: str, columns: tuple[int, int]) -> None:
+def test_regressors_hold_what_trains_and_a_column_of_one_for_the_bias(
+    kind: str, role: str, columns: tuple[int, int]
+) -> None:
     model = build_model(kind)
     freeze(model, role)
     sites = model.linearize(normal(3, 4, 3)).sites

@@ -1,4 +1,6 @@
-"""Training's own forward and backward scan against torch's automatic differentiation of a plain loop."""
+"""Training's own forward and backward scan against torch's automatic differentiation of a plain
+loop.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,20 @@ from kpflow_cli.models.rnn import ContinuousTimeRNN, VanillaRNN
 
 KINDS = ("rnn", "vanilla_rnn", "vanilla_rnn_without_bias")
 # B, T, n, n_in
-SHAPES = [(3, 6, 5, 3), (1, 6, 5, 3), (3, 1, 5, 3), (3, 2, 5, 3), (3, 6, 1, 3), (3, 6, 5, 1), (1, 1, 1, 1)]
+SHAPES = [
+    (3, 6, 5, 3),
+    (1, 6, 5, 3),
+    (3, 1, 5, 3),
+    (3, 2, 5, 3),
+    (3, 6, 1, 3),
+    (3, 6, 5, 1),
+    (1, 1, 1, 1),
+]
 
 
-def model_of(kind: str, units: int = 5, input_size: int = 3, gain: float = 1.3) -> VanillaRNN | ContinuousTimeRNN:
+def model_of(
+    kind: str, units: int = 5, input_size: int = 3, gain: float = 1.3
+) -> VanillaRNN | ContinuousTimeRNN:
     model = build_model(kind, units=units, input_size=input_size, gain=gain)
     assert isinstance(model, VanillaRNN | ContinuousTimeRNN)
     for name, parameter in model.named_parameters():
@@ -34,14 +46,18 @@ def gradients(outputs: Tensor, error: Tensor, variables: list[Tensor]) -> list[T
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 0.0])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_and_gradients_equal_those_of_a_plain_loop(kind: str, shape: tuple[int, int, int, int], scale: float) -> None:
+def test_outputs_and_gradients_equal_those_of_a_plain_loop(
+    kind: str, shape: tuple[int, int, int, int], scale: float
+) -> None:
     trials, steps, units, input_size = shape
     model, error = model_of(kind, units, input_size), normal(trials, steps, 2, seed=1)
     inputs = (scale * normal(trials, steps, input_size)).requires_grad_()
     variables = [inputs, *model.parameters()]
     ours, expected = model.training_outputs(inputs), loop_outputs(model, inputs)
     assert relative_error(ours, expected) < 1e-12
-    for actual, gradient in zip(gradients(ours, error, variables), gradients(expected, error, variables), strict=True):
+    for actual, gradient in zip(
+        gradients(ours, error, variables), gradients(expected, error, variables), strict=True
+    ):
         assert relative_error(actual, gradient) < 1e-12
 
 
@@ -55,7 +71,9 @@ def test_few_and_many_outputs_with_and_without_bias(kind: str, outputs: int, bia
     assert ours.is_contiguous()
     assert relative_error(ours, expected) < 1e-12
     variables = list(model.parameters())
-    for actual, gradient in zip(gradients(ours, error, variables), gradients(expected, error, variables), strict=True):
+    for actual, gradient in zip(
+        gradients(ours, error, variables), gradients(expected, error, variables), strict=True
+    ):
         assert relative_error(actual, gradient) < 1e-12
 
 
@@ -69,7 +87,9 @@ def test_single_precision_at_every_size_of_the_state(kind: str, scale: float) ->
             bias.data.mul_(scale if name.startswith("bias") else 1)
     precise = copy.deepcopy(model).double()
     ours = gradients(model.training_outputs(inputs), error, list(model.parameters()))
-    exact = gradients(loop_outputs(precise, inputs.double()), error.double(), list(precise.parameters()))
+    exact = gradients(
+        loop_outputs(precise, inputs.double()), error.double(), list(precise.parameters())
+    )
     for actual, gradient in zip(ours, exact, strict=True):
         assert relative_error(actual.double(), gradient) < 1e-5
 
@@ -109,14 +129,20 @@ def test_gradcheck() -> None:
     for variable in variables:
         variable.requires_grad_()
     bias = normal(4, seed=3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda *given: vanilla_outputs(*given, readout), (*variables, bias))
-    assert torch.autograd.gradcheck(lambda *given: continuous_time_outputs(*given, 0.7, readout), variables)
+    assert torch.autograd.gradcheck(
+        lambda *given: vanilla_outputs(*given, readout), (*variables, bias)
+    )
+    assert torch.autograd.gradcheck(
+        lambda *given: continuous_time_outputs(*given, 0.7, readout), variables
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_second_derivatives_and_torch_func_are_refused(kind: str) -> None:
     model, inputs = model_of(kind), normal(3, 4, 3)
-    (gradient, *_) = torch.autograd.grad(model.training_outputs(inputs).square().sum(), list(model.parameters()), create_graph=True)
+    (gradient, *_) = torch.autograd.grad(
+        model.training_outputs(inputs).square().sum(), list(model.parameters()), create_graph=True
+    )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
     with pytest.raises(RuntimeError):
@@ -133,7 +159,9 @@ def test_training_by_it_is_training_by_a_plain_loop(kind: str) -> None:
     twin = copy.deepcopy(model)
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.1) for each in (model, twin)]
     for _ in range(5):
-        for optimizer, outputs in zip(optimizers, (model.training_outputs(inputs), loop_outputs(twin, inputs)), strict=True):
+        for optimizer, outputs in zip(
+            optimizers, (model.training_outputs(inputs), loop_outputs(twin, inputs)), strict=True
+        ):
             optimizer.zero_grad()
             (outputs - targets).square().mean().backward()
             optimizer.step()
@@ -153,4 +181,9 @@ def test_inputs_and_weights_stay_as_they_are() -> None:
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     first = model.readout.weight.grad
     assert first is not None
-    assert relative_error(first / 2, gradients(model.training_outputs(inputs), error, [model.readout.weight])[0]) < 1e-14
+    assert (
+        relative_error(
+            first / 2, gradients(model.training_outputs(inputs), error, [model.readout.weight])[0]
+        )
+        < 1e-14
+    )

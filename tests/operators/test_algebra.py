@@ -8,11 +8,11 @@ import scipy.sparse.linalg
 import torch
 from oracles import assert_linear_operator, build_model, normal, relative_error
 
+from kpflow_cli.ntk import global_ntk
 from kpflow_cli.operators import (
     Adjoint,
     Composition,
     DenseOperator,
-    GlobalNTK,
     GramOperator,
     Identity,
     TensorProduct,
@@ -24,7 +24,9 @@ from kpflow_cli.operators import (
 SHAPE_PAIRS = [((2, 3), (4,)), ((1,), (2, 3, 2)), ((4,), (1,)), ((1, 1, 1), (1,))]
 
 
-def dense_operator(in_shape: tuple[int, ...], out_shape: tuple[int, ...], seed: int = 0) -> DenseOperator:
+def dense_operator(
+    in_shape: tuple[int, ...], out_shape: tuple[int, ...], seed: int = 0
+) -> DenseOperator:
     rows, columns = torch.Size(out_shape).numel(), torch.Size(in_shape).numel()
     return DenseOperator(normal(rows, columns, seed=seed), in_shape, out_shape)
 
@@ -85,13 +87,22 @@ def test_sums_and_scalings(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shapes", [((2, 3), (4,)), ((1,), (2, 2)), ((1,), (1,))])
 def test_tensor_product(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
-    first, second = dense_operator((3,), shapes[0], seed=1), dense_operator((1, 2), shapes[1], seed=2)
+    first, second = (
+        dense_operator((3,), shapes[0], seed=1),
+        dense_operator((1, 2), shapes[1], seed=2),
+    )
     assert_linear_operator(TensorProduct(first, second), torch.kron(first.matrix, second.matrix))
     for pair in ((GramOperator(first), second), (first, GramOperator(second))):
-        assert_linear_operator(TensorProduct(*pair), torch.kron(*(operator.dense() for operator in pair)))
+        assert_linear_operator(
+            TensorProduct(*pair), torch.kron(*(operator.dense() for operator in pair))
+        )
     identity = Identity((2, 2), dtype=torch.float64)
-    assert_linear_operator(TensorProduct(first, identity), torch.kron(first.matrix, identity.dense()))
-    assert_linear_operator(TensorProduct(identity, second), torch.kron(identity.dense(), second.matrix))
+    assert_linear_operator(
+        TensorProduct(first, identity), torch.kron(first.matrix, identity.dense())
+    )
+    assert_linear_operator(
+        TensorProduct(identity, second), torch.kron(identity.dense(), second.matrix)
+    )
 
 
 def test_gram_factors_are_found_where_the_structure_has_them() -> None:
@@ -113,7 +124,14 @@ def test_gram_factors_are_found_where_the_structure_has_them() -> None:
         assert factor is not None, str(operator)
         dense = factor.dense()
         assert relative_error(dense @ dense.T, operator.dense()) < 1e-13
-    indefinite = [symmetric((5,)), a @ symmetric((5,)) @ a.adjoint, a @ k @ k @ b @ b.adjoint @ a.adjoint, -k, k - k, k @ b]
+    indefinite = [
+        symmetric((5,)),
+        a @ symmetric((5,)) @ a.adjoint,
+        a @ k @ k @ b @ b.adjoint @ a.adjoint,
+        -k,
+        k - k,
+        k @ b,
+    ]
     assert all(operator.gram_factor is None for operator in indefinite)
 
 
@@ -125,11 +143,13 @@ def test_companion_has_the_same_positive_spectrum() -> None:
 
 
 def test_formulas() -> None:
-    ntk = GlobalNTK(build_model("gru").linearize(normal(2, 3, 3)))
+    ntk = global_ntk(build_model("gru").linearize(normal(2, 3, 3)))
     propagator, parameter_operator, core = ntk.propagator, ntk.parameter_operator, ntk.core
     formulas = {
         "P K P^*": propagator @ parameter_operator @ propagator.adjoint,
-        "P (K + 0.5 (V V^T (x) I)) P^*": propagator @ (parameter_operator + 0.5 * core) @ propagator.adjoint,
+        "P (K + 0.5 (V V^T (x) I)) P^*": propagator
+        @ (parameter_operator + 0.5 * core)
+        @ propagator.adjoint,
         "K - V V^T (x) I": parameter_operator - core,
         "K - (P + K)": parameter_operator - (propagator + parameter_operator),
         "-K": -parameter_operator,
@@ -140,7 +160,9 @@ def test_formulas() -> None:
         "P (x) K": TensorProduct(propagator, parameter_operator),
         "J J^*": GramOperator(ntk.factor),
     }
-    assert {formula: str(operator) for formula, operator in formulas.items()} == {formula: formula for formula in formulas}
+    assert {formula: str(operator) for formula, operator in formulas.items()} == {
+        formula: formula for formula in formulas
+    }
     assert repr(ntk) == "<P K P^*: (2, 3, 5) -> (2, 3, 5), torch.float64>"
 
 
@@ -159,10 +181,12 @@ def test_operators_are_multiplied_by_at_and_by_numbers_only() -> None:
 
 
 def test_scipy_finds_the_leading_eigenvalues() -> None:
-    ntk = GlobalNTK(build_model("gru").linearize(normal(3, 4, 3)))
+    ntk = global_ntk(build_model("gru").linearize(normal(3, 4, 3)))
     values = scipy.sparse.linalg.eigsh(ntk.to_scipy(), k=5, return_eigenvectors=False)
     exact = torch.linalg.eigvalsh(ntk.dense())[-5:]
-    torch.testing.assert_close(torch.from_numpy(values), exact, rtol=0, atol=1e-12 * exact[-1].item())
+    torch.testing.assert_close(
+        torch.from_numpy(values), exact, rtol=0, atol=1e-12 * exact[-1].item()
+    )
 
 
 def test_scipy_operator_is_the_matrix() -> None:
@@ -171,9 +195,16 @@ def test_scipy_operator_is_the_matrix() -> None:
     block, outputs = normal(6, 2), normal(4, 2, seed=1)
     assert converted.shape == (4, 6)
     torch.testing.assert_close(torch.from_numpy(converted @ block.numpy()), operator.matrix @ block)
-    torch.testing.assert_close(torch.from_numpy(converted.H @ outputs.numpy()), operator.matrix.T @ outputs)
-    torch.testing.assert_close(torch.from_numpy(converted.matvec(block[:, 0].numpy())), operator.matrix @ block[:, 0])
-    torch.testing.assert_close(torch.from_numpy(converted.rmatvec(outputs[:, :1].numpy())), operator.matrix.T @ outputs[:, :1])
+    torch.testing.assert_close(
+        torch.from_numpy(converted.H @ outputs.numpy()), operator.matrix.T @ outputs
+    )
+    torch.testing.assert_close(
+        torch.from_numpy(converted.matvec(block[:, 0].numpy())), operator.matrix @ block[:, 0]
+    )
+    torch.testing.assert_close(
+        torch.from_numpy(converted.rmatvec(outputs[:, :1].numpy())),
+        operator.matrix.T @ outputs[:, :1],
+    )
 
 
 class Shift:
@@ -192,10 +223,14 @@ class Shift:
 def test_foreign_operators_can_be_wrapped() -> None:
     shift = torch.diag(torch.ones(3, dtype=torch.float64), 1)
     by_method = WrappedOperator(Shift(), in_shape=(4,), out_shape=(4,), symbol="S")
-    with_property = SimpleNamespace(matvec=Shift().matvec, adjoint=SimpleNamespace(matvec=Shift().transposed))
+    with_property = SimpleNamespace(
+        matvec=Shift().matvec, adjoint=SimpleNamespace(matvec=Shift().transposed)
+    )
     assert_linear_operator(by_method, shift)
     assert_linear_operator(WrappedOperator(with_property, in_shape=(4,), out_shape=(4,)), shift)
-    assert_linear_operator(WrappedOperator(scipy.sparse.linalg.aslinearoperator(shift.numpy()), as_numpy=True), shift)
+    assert_linear_operator(
+        WrappedOperator(scipy.sparse.linalg.aslinearoperator(shift.numpy()), as_numpy=True), shift
+    )
     assert str(by_method @ by_method.adjoint) == "S S^*"
     with pytest.raises(ValueError, match=r"Shift.*in_shape and out_shape"):
         WrappedOperator(Shift())
@@ -219,7 +254,7 @@ def test_dense_operator_refuses_shapes_of_another_size() -> None:
 
 @pytest.mark.parametrize("product", ["matvec", "adjoint"])
 def test_products_refuse_vectors_of_another_shape(product: str) -> None:
-    propagator = GlobalNTK(build_model("gru").linearize(normal(2, 3, 3))).propagator
+    propagator = global_ntk(build_model("gru").linearize(normal(2, 3, 3))).propagator
     operator = propagator if product == "matvec" else propagator.adjoint
     with pytest.raises(ValueError, match=r"\(2, 3, 5\).*\(3, 2, 5\)"):
         operator.matvec(normal(3, 2, 5))

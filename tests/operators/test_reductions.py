@@ -9,7 +9,16 @@ import torch
 from oracles import DenseOracle, assert_linear_operator, build_model, normal, relative_error
 from torch import Tensor
 
-from kpflow_cli.operators import STATE_AXES, DenseOperator, GlobalNTK, GramOperator, LinearOperator, mean_over, restrict, trace_over
+from kpflow_cli.ntk import global_ntk
+from kpflow_cli.operators import (
+    STATE_AXES,
+    DenseOperator,
+    GramOperator,
+    LinearOperator,
+    mean_over,
+    restrict,
+    trace_over,
+)
 
 REDUCED = [axes for count in (1, 2, 3) for axes in combinations(range(3), count)]
 SHAPES = [(2, 3, 4), (1, 3, 4), (2, 1, 4), (2, 3, 1), (1, 1, 1)]
@@ -18,7 +27,9 @@ SHAPES = [(2, 3, 4), (1, 3, 4), (2, 1, 4), (2, 3, 1), (1, 1, 1)]
 def isometry(shape: tuple[int, ...], reduced: tuple[int, ...]) -> Tensor:
     """E, one column a kept index: constant along the reduced axes, of unit length."""
     factors = [
-        torch.full((size, 1), size**-0.5, dtype=torch.float64) if axis in reduced else torch.eye(size).double()
+        torch.full((size, 1), size**-0.5, dtype=torch.float64)
+        if axis in reduced
+        else torch.eye(size).double()
         for axis, size in enumerate(shape)
     ]
     product = factors[0]
@@ -59,20 +70,26 @@ def test_mean_matches_isometry(shape: tuple[int, int, int], reduced: tuple[int, 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_partial_trace(shape: tuple[int, int, int], reduced: tuple[int, ...]) -> None:
     operator = DenseOperator(normal(math.prod(shape), math.prod(shape)), shape, shape)
-    assert_linear_operator(trace_over(operator, *names(reduced)), partial_trace(operator.matrix, shape, reduced))
+    assert_linear_operator(
+        trace_over(operator, *names(reduced)), partial_trace(operator.matrix, shape, reduced)
+    )
 
 
 @pytest.mark.parametrize("reduced", [(2,), (0, 1)])
 def test_reductions_of_the_ntk(plain_oracle: DenseOracle, reduced: tuple[int, ...]) -> None:
-    ntk = GlobalNTK(plain_oracle.model.linearize(plain_oracle.inputs))
+    ntk = global_ntk(plain_oracle.model.linearize(plain_oracle.inputs))
     embedding = isometry(ntk.in_shape, reduced)
-    assert_linear_operator(mean_over(ntk, *names(reduced)), embedding.T @ plain_oracle.ntk @ embedding)
-    assert_linear_operator(trace_over(ntk, *names(reduced)), partial_trace(plain_oracle.ntk, ntk.in_shape, reduced))
+    assert_linear_operator(
+        mean_over(ntk, *names(reduced)), embedding.T @ plain_oracle.ntk @ embedding
+    )
+    assert_linear_operator(
+        trace_over(ntk, *names(reduced)), partial_trace(plain_oracle.ntk, ntk.in_shape, reduced)
+    )
 
 
 def test_means_of_the_core_are_gram_and_identity() -> None:
     oracle = DenseOracle(build_model("gru"), normal(3, 4, 3))
-    core = GlobalNTK(oracle.model.linearize(oracle.inputs)).core
+    core = global_ntk(oracle.model.linearize(oracle.inputs)).core
     gram = oracle.site_variables @ oracle.site_variables.T
     assert relative_error(mean_over(core, "unit").dense(), gram) < 1e-13
     spatial = gram.mean() * len(gram) * torch.eye(5, dtype=torch.float64)
@@ -88,7 +105,9 @@ def test_means_of_the_core_are_gram_and_identity() -> None:
         ({}, list(range(24))),
     ],
 )
-def test_restriction_is_a_block_of_the_matrix(indices: dict[str, int | slice | list[int]], rows: list[int]) -> None:
+def test_restriction_is_a_block_of_the_matrix(
+    indices: dict[str, int | slice | list[int]], rows: list[int]
+) -> None:
     operator = gram_operator((2, 3, 4))
     block = restrict(operator, **indices)
     assert block.axes == STATE_AXES
@@ -104,8 +123,13 @@ def test_reductions_stack() -> None:
     assert_linear_operator(block, embedding.T @ operator.dense()[12:, 12:] @ embedding)
 
 
-@pytest.mark.parametrize("reduction", [mean_over, trace_over, lambda operator, *axes: restrict(operator, **dict.fromkeys(axes, 0))])
-def test_unknown_axes_are_named_with_the_valid_ones(reduction: Callable[..., LinearOperator]) -> None:
+@pytest.mark.parametrize(
+    "reduction",
+    [mean_over, trace_over, lambda operator, *axes: restrict(operator, **dict.fromkeys(axes, 0))],
+)
+def test_unknown_axes_are_named_with_the_valid_ones(
+    reduction: Callable[..., LinearOperator],
+) -> None:
     with pytest.raises(ValueError, match=r"units.*trial, time, unit"):
         reduction(gram_operator((2, 3, 4)), "time", "units")
     with pytest.raises(ValueError, match=r"\(5,\) to \(2, 3, 4\)"):

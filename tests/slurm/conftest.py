@@ -1,4 +1,6 @@
-"""A real Slurm of one node on loopback, its own munged included, for as long as the tests last; all it writes is in a temporary folder."""
+"""A real Slurm of one node on loopback, its own munged included, for as long as the tests last; all
+it writes is in a temporary folder.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,13 @@ def cluster() -> Iterator[Path]:
     """The folder of the cluster's configuration and logs; every command of Slurm's speaks to it."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCH) is None]
     if missing:
-        pytest.fail(f"no {', '.join(missing)} on this machine; tests/slurm/install.sh installs Debian's")
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="kpflow-slurm-") as name:
+        pytest.fail(
+            f"no {', '.join(missing)} on this machine; tests/slurm/install.sh installs Debian's"
+        )
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="kpflow-slurm-") as name,
+    ):
         folder = Path(name)
         patch.setenv("PATH", SEARCH)
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
@@ -77,16 +84,32 @@ def _daemons(folder: Path) -> Iterator[None]:
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
     controller_port, node_port = _free_ports()
-    configuration = CONFIGURATION.format(host=host, folder=folder, user=os.getuid(), controller_port=controller_port, node_port=node_port)
+    configuration = CONFIGURATION.format(
+        host=host,
+        folder=folder,
+        user=os.getuid(),
+        controller_port=controller_port,
+        node_port=node_port,
+    )
     (folder / "slurm.conf").write_text(configuration)
-    munge_files = [f"--{each}-file={folder}/{name}" for each, name in (("key", "munge.key"), ("pid", "munged.pid"), ("log", "munged.log"))]
+    munge_files = [
+        f"--{each}-file={folder}/{name}"
+        for each, name in (("key", "munge.key"), ("pid", "munged.pid"), ("log", "munged.log"))
+    ]
     try:
-        _start("munged", f"--socket={folder}/munge.socket", f"--seed-file={folder}/munge.seed", *munge_files)
+        _start(
+            "munged",
+            f"--socket={folder}/munge.socket",
+            f"--seed-file={folder}/munge.seed",
+            *munge_files,
+        )
         _start("slurmctld")
         _start("slurmd", "-N", host)
         deadline = time.monotonic() + 60
         while _output("sinfo", "--noheader", "--format=%T") != "idle":
-            assert time.monotonic() < deadline, "no idle node:\n" + "".join(path.read_text() for path in sorted(folder.glob("*.log")))
+            assert time.monotonic() < deadline, "no idle node:\n" + "".join(
+                path.read_text() for path in sorted(folder.glob("*.log"))
+            )
             time.sleep(0.1)
         yield
     finally:
@@ -97,7 +120,9 @@ def _start(*command: str) -> None:
     """Daemons put themselves into the background."""
     # not captured through pipes, which they would keep open
     with tempfile.TemporaryFile("w+") as output:
-        status = subprocess.run(command, stdout=output, stderr=output, timeout=60, check=False).returncode
+        status = subprocess.run(
+            command, stdout=output, stderr=output, timeout=60, check=False
+        ).returncode
         output.seek(0)
         assert status == 0, f"{command[0]}: {output.read()}"
 
@@ -105,7 +130,9 @@ def _start(*command: str) -> None:
 def _stop(folder: Path) -> None:
     """Jobs first: they would outlive the daemons."""
     if (folder / "slurmctld.pid").exists():
-        subprocess.run(["scancel", "--full", "--signal=KILL", f"--user={os.getuid()}"], timeout=60, check=False)
+        subprocess.run(
+            ["scancel", "--full", "--signal=KILL", f"--user={os.getuid()}"], timeout=60, check=False
+        )
         subprocess.run(["scancel", f"--user={os.getuid()}"], timeout=60, check=False)
         deadline = time.monotonic() + 30
         while _output("squeue", "--noheader") and time.monotonic() < deadline:
@@ -130,9 +157,14 @@ def _runs(number: int) -> bool:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False
+    ).stdout.strip()
 
 
 def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
         return one.getsockname()[1], other.getsockname()[1]

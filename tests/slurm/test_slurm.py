@@ -1,4 +1,6 @@
-"""Sweeps on a real Slurm: a job cancelled half way, a job preempted; repeated or requeued, they end as if nothing had happened."""
+"""Sweeps on a real Slurm: a job cancelled half way, a job preempted; repeated or requeued, they end
+as if nothing had happened.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,15 @@ def start(place: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
     def started(options: list[str]) -> subprocess.Popen[str]:
-        processes.append(subprocess.Popen([KPFLOW, *options], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        processes.append(
+            subprocess.Popen(
+                [KPFLOW, *options],
+                cwd=place,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
         return processes[-1]
 
     yield started
@@ -59,7 +69,9 @@ def start(place: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def wait_for_steps(place: Path, count: int, names: list[str], process: subprocess.Popen[str]) -> None:
+def wait_for_steps(
+    place: Path, count: int, names: list[str], process: subprocess.Popen[str]
+) -> None:
     """Until every point has made more than so many steps."""
     deadline = time.monotonic() + 120
     while min(steps_by_name(place)[name] for name in names) <= count:
@@ -73,7 +85,11 @@ def steps_by_name(place: Path) -> Counter[str]:
 
 
 def jobs() -> list[str]:
-    return sorted(subprocess.check_output(["squeue", "--noheader", "--array", "--format=%i"], text=True, timeout=60).split())
+    return sorted(
+        subprocess.check_output(
+            ["squeue", "--noheader", "--array", "--format=%i"], text=True, timeout=60
+        ).split()
+    )
 
 
 def records(place: Path) -> dict[str, dict[str, object]]:
@@ -86,8 +102,12 @@ def table(place: Path, output: str, stdout: str) -> bytes:
     return (place / output).read_bytes()
 
 
-def test_a_sweep_with_a_cancelled_job_is_completed_by_the_same_command(place: Path, start: Start) -> None:
-    """Finished runs are not made again, the cancelled one loses less than a save interval, and the CSVs are those of a sequential run."""
+def test_a_sweep_with_a_cancelled_job_is_completed_by_the_same_command(
+    place: Path, start: Start
+) -> None:
+    """Finished runs are not made again, the cancelled one loses less than a save interval, and the
+    CSVs are those of a sequential run.
+    """
     names = ["p0", "p1", "p2", "p3"]
     steps = 8000
     sweep = [*OPTIONS, f"training.steps={steps}", f"task.name={','.join(names)}"]
@@ -105,7 +125,9 @@ def test_a_sweep_with_a_cancelled_job_is_completed_by_the_same_command(place: Pa
     else:
         assert process.returncode == 1
         last = errors.splitlines()[-1]
-        assert last.startswith(f"kpflow: hydra/launcher=submitit_slurm: a worker was lost (Job {first} ")
+        assert last.startswith(
+            f"kpflow: hydra/launcher=submitit_slurm: a worker was lost (Job {first} "
+        )
         assert last.endswith("the same command continues")
 
     # beside the other job, where that is still at work
@@ -131,7 +153,9 @@ def test_a_sweep_with_a_cancelled_job_is_completed_by_the_same_command(place: Pa
 def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Start) -> None:
     steps = 6000
     sweep = [*OPTIONS, f"training.steps={steps}", "save_interval=1000000"]
-    process = start([*sweep, *SLURM, "hydra.launcher.max_num_timeout=3", "hydra.launcher.signal_delay_s=30"])
+    process = start(
+        [*sweep, *SLURM, "hydra.launcher.max_num_timeout=3", "hydra.launcher.signal_delay_s=30"]
+    )
     wait_for_steps(place, 500, ["a"], process)
     (job,) = jobs()
     subprocess.run(["scancel", "--signal=USR2", job], check=True, timeout=60)

@@ -1,4 +1,6 @@
-"""Sweeps through the installed command: repeated, killed, twice at once, in other processes; nothing is lost and nothing made twice."""
+"""Sweeps through the installed command: repeated, killed, twice at once, in other processes;
+nothing is lost and nothing made twice.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,17 @@ from small_runs import KPFLOW, SMALL, kpflow
 Start = Callable[..., subprocess.Popen[bytes]]
 STEPS = 12
 OWN = [option for option in SMALL if not option.startswith(("task.", "training."))]
-OPTIONS = ["run", "-m", "--config-dir", "conf", "task=counted", "model=rnn", *OWN, f"training.steps={STEPS}", "training.batch_size=4"]
+OPTIONS = [
+    "run",
+    "-m",
+    "--config-dir",
+    "conf",
+    "task=counted",
+    "model=rnn",
+    *OWN,
+    f"training.steps={STEPS}",
+    "training.batch_size=4",
+]
 
 
 @pytest.fixture
@@ -32,11 +44,15 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(place: Path) -> Iterator[Start]:
-    """Starts kpflow beside the test; whatever still runs at its end is killed, so that a failed test leaves nothing behind."""
+    """Starts kpflow beside the test; whatever still runs at its end is killed, so that a failed
+    test leaves nothing behind.
+    """
     with contextlib.ExitStack() as stack:
 
         def started(*arguments: str) -> subprocess.Popen[bytes]:
-            process = stack.enter_context(subprocess.Popen([KPFLOW, *arguments], cwd=place, stdout=PIPE, stderr=PIPE))
+            process = stack.enter_context(
+                subprocess.Popen([KPFLOW, *arguments], cwd=place, stdout=PIPE, stderr=PIPE)
+            )
             stack.callback(process.kill)
             return process
 
@@ -50,7 +66,9 @@ def sweep(place: Path, *overrides: str, status: int = 0) -> subprocess.Completed
 
 
 def table(place: Path, done: subprocess.CompletedProcess[str], output: str = "all.csv") -> bytes:
-    assert kpflow("table", done.stdout.splitlines()[-1], f"output={output}", cwd=place).returncode == 0
+    assert (
+        kpflow("table", done.stdout.splitlines()[-1], f"output={output}", cwd=place).returncode == 0
+    )
     return (place / output).read_bytes()
 
 
@@ -75,7 +93,9 @@ def test_a_repeated_sweep_runs_only_what_is_missing(place: Path) -> None:
 
 
 def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None:
-    """Each SIGKILL costs at most the steps of the one run under way since its last save; finished runs are never touched again."""
+    """Each SIGKILL costs at most the steps of the one run under way since its last save; finished
+    runs are never touched again.
+    """
     moments = random.Random(5)
     finished: dict[Path, int] = {}
     for _ in range(3):
@@ -87,7 +107,9 @@ def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None
         process.kill()
         assert process.wait() == -signal.SIGKILL
         now = {
-            path: (path / "measurements.csv").stat().st_mtime_ns for path, each in records(place).items() if each["status"] == "complete"
+            path: (path / "measurements.csv").stat().st_mtime_ns
+            for path, each in records(place).items()
+            if each["status"] == "complete"
         }
         assert finished.items() <= now.items()
         finished = now
@@ -98,7 +120,10 @@ def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None
     assert len(runs_with_repeated_steps) <= 3
     assert max(made.values()) <= 4
     ended = records(place)
-    assert finished.items() <= {path: (path / "measurements.csv").stat().st_mtime_ns for path in ended}.items()
+    assert (
+        finished.items()
+        <= {path: (path / "measurements.csv").stat().st_mtime_ns for path in ended}.items()
+    )
     assert sum(len(each["continues"]) > 0 for each in ended.values()) <= 3
     elsewhere = sweep(place, names(60), "run_dir=undisturbed")
     assert table(place, done) == table(place, elsewhere)
@@ -118,7 +143,9 @@ def test_one_failed_point_does_not_stop_the_rest(place: Path) -> None:
     failed = sweep(place, "training.learning_rate=0.01,1e9,0.02", status=1)
     assert "2 of 3 runs are complete" in failed.stdout
     last = failed.stderr.splitlines()[-1]
-    assert last.startswith("kpflow: 1 of 3 runs failed: training.learning_rate=1000000000.0 (runs/counted/rnn/")
+    assert last.startswith(
+        "kpflow: 1 of 3 runs failed: training.learning_rate=1000000000.0 (runs/counted/rnn/"
+    )
     assert "training diverged" in last
     assert "2 done, 0 running, 1 failed, 0 left" in failed.stderr
     before = steps_made(place)
@@ -147,7 +174,8 @@ def test_table_is_tidy(place: Path) -> None:
     table(place, done)
     found = pd.read_csv(place / "all.csv")
     assert list(found.columns) == [
-        "run", "seed", "task.name", "model.gain", "step", "operator", "quantity", "reduction", "value", "stderr", "probes"
+        "run", "seed", "task.name", "model.gain", "step", "operator", "quantity",
+        "reduction", "value", "stderr", "probes"
     ]  # fmt: skip
     assert found.groupby("run").ngroups == 6
     # numbers in their own order, not that of their digits
@@ -170,7 +198,9 @@ def test_table_is_tidy(place: Path) -> None:
         (["counted.py"], "counted.py: not the record of a sweep"),
     ],
 )
-def test_mistakes_with_tables_are_told_in_one_line(arguments: list[str], told: str, place: Path) -> None:
+def test_mistakes_with_tables_are_told_in_one_line(
+    arguments: list[str], told: str, place: Path
+) -> None:
     done = kpflow("table", *arguments, cwd=place)
     assert done.returncode == 2
     assert done.stderr.startswith(f"kpflow: {told}")
@@ -180,14 +210,22 @@ def test_mistakes_with_tables_are_told_in_one_line(arguments: list[str], told: s
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["hydra/launcher=jobbib"], "no hydra/launcher 'jobbib' (did you mean 'joblib'?); valid: basic, joblib"),
-        (["workers=3"], "workers=3: without a launcher there is one; hydra/launcher=joblib starts several"),
+        (
+            ["hydra/launcher=jobbib"],
+            "no hydra/launcher 'jobbib' (did you mean 'joblib'?); valid: basic, joblib",
+        ),
+        (
+            ["workers=3"],
+            "workers=3: without a launcher there is one; hydra/launcher=joblib starts several",
+        ),
         (["workers=0"], "workers=0: impossible; valid: at least 1"),
         (["run_dir=a,b"], "run_dir=a,b: one for the whole sweep"),
         (["hydra.launcher.nonsense=1"], "no key 'hydra.launcher.nonsense'"),
     ],
 )
-def test_mistakes_with_sweeps_are_told_in_one_line(overrides: list[str], told: str, place: Path) -> None:
+def test_mistakes_with_sweeps_are_told_in_one_line(
+    overrides: list[str], told: str, place: Path
+) -> None:
     done = kpflow(*OPTIONS, *overrides, cwd=place)
     assert done.returncode == 2
     assert done.stderr.startswith(f"kpflow: {told}")
@@ -217,7 +255,10 @@ def _wait_for_steps(place: Path, count: int, process: subprocess.Popen[bytes]) -
 
 
 def test_terminated_run_saves_and_continues(place: Path, start: Start) -> None:
-    alone = [option for option in OPTIONS if option != "-m"] + ["training.steps=20000", "training.evaluation_interval=500"]
+    alone = [option for option in OPTIONS if option != "-m"] + [
+        "training.steps=20000",
+        "training.evaluation_interval=500",
+    ]
     process = start(*alone, "save_interval=1000000", "run_dir=out")
     _wait_for_steps(place, 200, process)
     process.terminate()
@@ -239,7 +280,12 @@ def test_terminated_run_saves_and_continues(place: Path, start: Start) -> None:
 
 
 def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Start) -> None:
-    options = [*OPTIONS, "training.steps=3000", "training.evaluation_interval=500", "save_interval=1000000"]
+    options = [
+        *OPTIONS,
+        "training.steps=3000",
+        "training.evaluation_interval=500",
+        "save_interval=1000000",
+    ]
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60"]
     process = start(*options, *launcher)
     _wait_for_steps(place, 200, process)
@@ -254,4 +300,6 @@ def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Sta
     (record,) = records(place).values()
     assert [session["step"] for session in record["continues"]] != []
     alone = kpflow(*options, "run_dir=undisturbed", cwd=place)
-    assert table(place, alone, "alone.csv") == table(place, subprocess.CompletedProcess([], 0, output.decode()), "requeued.csv")
+    assert table(place, alone, "alone.csv") == table(
+        place, subprocess.CompletedProcess([], 0, output.decode()), "requeued.csv"
+    )

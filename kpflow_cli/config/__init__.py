@@ -1,0 +1,1 @@
+"""Configurations: their keys, their checks, and Hydra's command line made ours."""

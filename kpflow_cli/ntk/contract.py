@@ -1,0 +1,94 @@
+"""What every trajectory and every NTK_S owes its readers, whatever network they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.ntk.core import Core
+from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.operators.gram import GramOperator
+
+if TYPE_CHECKING:
+    from kpflow_cli.tracing.site_search import TracedPass
+
+
+class Trajectory(ABC):
+    """A network on given trials, linearized around its weight sites: all that NTK_S is made of.
+
+    Attributes:
+        state: what NTK_S acts on, detached; usually ``(B, T, n)``.
+        traced: the watched pass that found the weight sites; None where the network says itself
+            what they are, and is a recurrence.
+    """
+
+    state: Tensor
+    traced: TracedPass | None
+
+    @abstractmethod
+    def ntk(self, *, compressed: bool = True) -> GlobalNTK:
+        """NTK_S along the trajectory.
+
+        ``compressed``, its products cost less and leave out what is below rounding relative to the
+        whole operator; without, also a form <q, NTK_S q> that is many orders below the operator's
+        norm is right. That of a traced network is never compressed.
+        """
+
+    def to(self, dtype: torch.dtype) -> Trajectory | None:
+        """The same trajectory rounded to another precision; None where the network has to be run
+        again for it.
+        """
+        del dtype
+        return None
+
+
+class GlobalNTK(GramOperator):
+    """NTK_S = P K P^* = J J^*, J = d state / d parameters, symmetric positive semi-definite.
+
+    Attributes:
+        propagator: P, from the outputs of weight sites to the state.
+        parameter_operator: K, on the outputs of weight sites.
+        factor: J.
+    """
+
+    symbol = "P K P^*"
+    propagator: LinearOperator
+    parameter_operator: GramOperator
+
+    @property
+    @abstractmethod
+    def core(self) -> Core:
+        """The Kronecker core V V^T (x) I that NTK_S is compared with. Raises UserError where the
+        network has none on this state.
+        """
+
+    @cached_property
+    def why_no_core(self) -> str | None:
+        """Why there is no core, None where there is one."""
+        try:
+            _ = self.core
+        except UserError as error:
+            return str(error)
+        return None
+
+    def rank_bound(self) -> int | None:
+        """What the rank of K cannot exceed, from the weight sites alone; None where they do not
+        tell.
+        """
+        return None
+
+    @abstractmethod
+    def forms_by_layer(self, block: Tensor) -> dict[str, Tensor]:
+        """<x, NTK_l x> for each x of a block ``(m, *state)``, ``(m,)`` float64 by layer l: NTK_S is
+        the sum over layers of NTK_l, what the parameters of one layer alone contribute.
+        """
+
+
+def global_ntk(trajectory: Trajectory, *, compressed: bool = True) -> GlobalNTK:
+    """NTK_S along a trajectory; ``compressed`` as ``Trajectory.ntk`` says."""
+    return trajectory.ntk(compressed=compressed)

@@ -1,0 +1,1 @@
+"""What plots have in common, and the plots of a run and of the benchmarks."""

@@ -1,0 +1,214 @@
+"""The one look of every plot: fonts, colours, panel letters."""
+
+from __future__ import annotations
+
+import functools
+import math
+import string
+from collections.abc import Callable
+from typing import Any, Literal, ParamSpec, cast
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import ScalarFormatter
+
+# Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in
+# greyscale
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
+HEAT_MAP = "viridis"
+# of a page with two columns, in inches
+FULL_WIDTH = 7.0
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    # outlines that stay text in the PDF
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
+
+P = ParamSpec("P")
+
+
+class StyledFigure(Figure):
+    """A figure that is saved in the style it was drawn in."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Save as ``Figure.savefig`` does."""
+        with mpl.rc_context(_STYLE):
+            super().savefig(*arguments, **options)
+
+
+def styled(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
+    """The same drawing function, in this style."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: P.args, **keywords: P.kwargs) -> StyledFigure:
+        with mpl.rc_context(_STYLE):
+            return draw(*arguments, **keywords)
+
+    return drawn
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    panel_size: tuple[float, float] = (2.3, 1.9),
+    lettered: bool = True,
+    **sharing: Any,
+) -> tuple[StyledFigure, list[list[Axes]]]:
+    """A figure of rows x columns axes, lettered from a; ``panel_size`` in inches."""
+    width, height = panel_size
+    figure = StyledFigure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **sharing)
+    if lettered:
+        for letter, panel in zip(string.ascii_lowercase, axes.flat, strict=False):
+            panel.set_title(letter, loc="left", fontweight="bold")
+    return figure, [list(row) for row in axes]
+
+
+def mosaic(
+    layout: list[list[str]], size: tuple[float, float], heights: tuple[float, ...]
+) -> tuple[StyledFigure, dict[str, Axes]]:
+    """A figure of ``size`` inches with panels by name: each row of names shares the width evenly, a
+    name repeated spans its places.
+    """
+    columns = math.lcm(*(len(row) for row in layout))
+    wide: list[Any] = [[name for name in row for _ in range(columns // len(row))] for row in layout]
+    figure = StyledFigure(figsize=size, layout="constrained")
+    return figure, figure.subplot_mosaic(wide, height_ratios=heights)
+
+
+def mosaics(
+    layouts: list[list[list[str]]], size: tuple[float, float], heights: tuple[float, ...]
+) -> tuple[StyledFigure, dict[str, Axes]]:
+    """Mosaics one above the other, each with columns of its own; all rows of a mosaic have as many
+    panels.
+    """
+    figure = StyledFigure(figsize=size, layout="constrained")
+    found: dict[str, Axes] = {}
+    for part, layout in zip(
+        figure.subfigures(len(layouts), 1, height_ratios=heights, squeeze=False).flat,
+        layouts,
+        strict=True,
+    ):
+        found |= part.subplot_mosaic(cast(Any, layout))
+    return figure, found
+
+
+def letter(panel: Axes, name: str) -> None:
+    """The panel's letter, over its upper left corner."""
+    panel.annotate(
+        name,
+        (0, 1),
+        (-22, 5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontweight="bold",
+        fontsize=9,
+    )
+
+
+def heat_map(
+    panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True
+) -> None:
+    """``value`` over ``x`` and ``y`` with a colour bar, or with the largest value under the title.
+
+    The scale of ``signed`` values is symmetric about 0, so that its middle is 0.
+    The map is perceptually uniform, dark to light: it stays readable without colour.
+    """
+    matrix = rows.pivot_table(index="y", columns="x", values="value")
+    values = matrix.to_numpy()
+    limit = float(abs(values).max()) or 1.0
+    low, high = (-limit, limit) if signed else (min(0.0, float(values.min())), float(values.max()))
+    edges = {
+        "left": float(matrix.columns.min()),
+        "right": float(matrix.columns.max()),
+        "bottom": float(matrix.index.max()),
+        "top": float(matrix.index.min()),
+    }
+    extent = (edges["left"] - 0.5, edges["right"] + 0.5, edges["bottom"] + 0.5, edges["top"] - 0.5)
+    image = panel.imshow(
+        values,
+        cmap=HEAT_MAP,
+        aspect="auto",
+        interpolation="nearest",
+        extent=extent,
+        vmin=low,
+        vmax=high,
+    )
+    if bar:
+        _colour_bar(panel, image)
+    size = rf"$\pm${high:.1g}" if signed else f"up to {high:.1g}"
+    panel.set_title(title if bar else f"{title}\n{size}", loc="left")
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+def _colour_bar(panel: Axes, image: AxesImage) -> None:
+    powers = ScalarFormatter()
+    powers.set_powerlimits((-2, 3))
+    bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03, format=powers)
+    bar.ax.tick_params(labelsize=6, length=2)
+    bar.ax.yaxis.get_offset_text().set_fontsize(6)
+    bar.outline.set_linewidth(0.4)
+
+
+def value_axis(panel: Axes, values: Any) -> None:
+    """Logarithmic for positive values that span more than a factor of 10, linear for others."""
+    if min(values) > 0 and max(values) > 10 * min(values):
+        panel.set_yscale("log")
+
+
+def training_step_axis(panel: Axes) -> None:
+    """An axis of training steps, logarithmic but with a place for step 0."""
+    panel.set_xscale("symlog", linthresh=1, linscale=0.4)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("gradient step")
+
+
+def shades(count: int) -> list[tuple[float, float, float, float]]:
+    """Colours of an ordered set, dark to light, evenly perceived."""
+    colormap = mpl.colormaps["viridis"]
+    return [colormap(0.85 * index / max(count - 1, 1)) for index in range(count)]
+
+
+def line_look(order: int) -> dict[str, Any]:
+    """Colour, line style and marker of one of several lines."""
+    return {
+        "color": COLOURS[order % len(COLOURS)],
+        "linestyle": LINE_STYLES[order % len(LINE_STYLES)],
+        "marker": "os^D"[order % 4],
+    }
+
+
+def line_with_band(panel: Axes, x: Any, value: Any, error: Any, label: str, order: int) -> None:
+    """A line with a band of one standard error on both sides; ``order`` picks colour and line
+    style.
+    """
+    colour = COLOURS[order % len(COLOURS)]
+    panel.plot(
+        x,
+        value,
+        color=colour,
+        linestyle=LINE_STYLES[order % len(LINE_STYLES)],
+        marker="o",
+        markersize=2,
+        label=label,
+    )
+    panel.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)

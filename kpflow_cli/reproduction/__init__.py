@@ -1,0 +1,1 @@
+"""The paper's figures: their runs, their drawing, and claims as predicates."""

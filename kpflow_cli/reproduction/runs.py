@@ -1,0 +1,148 @@
+"""The runs that a figure is drawn from: which there are, making those that are missing, and their
+tables as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kpflow_cli.config.grid import grid, value_at
+from kpflow_cli.config.schema import FigureSpec
+from kpflow_cli.config.validation import identity
+from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.run.folder import identity_hash, is_complete, read_tables
+from kpflow_cli.sweeps.cost import estimated_seconds, in_words
+from kpflow_cli.sweeps.engines import local_processes, room
+from kpflow_cli.sweeps.points import SweepPoint
+from kpflow_cli.sweeps.record import sweep_path, write_sweep
+from kpflow_cli.sweeps.settling import listed, settle
+
+
+@dataclass(frozen=True)
+class FigureRun(SweepPoint):
+    """One run of a figure.
+
+    Attributes:
+        name: that it has there, alone or with others.
+        axes: values of the keys that tell runs of one name apart.
+    """
+
+    name: str
+    axes: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of every random draw in it."""
+        return int(self.values["seed"])
+
+
+def figure_runs(
+    spec: FigureSpec, profile: str, overrides: list[str], runs_dir: Path
+) -> list[FigureRun]:
+    """Every run and seed of a figure in a profile; ``overrides`` come last, a seed among them
+    replaces the profile's.
+
+    Raises UserError for what cannot be composed, and for several values of a key that is no axis of
+    the figure.
+    """
+    chosen = spec.profiles[profile]
+    seeds = "seed=" + ",".join(map(str, chosen.seeds))
+    runs = []
+    for name, own in spec.runs.items():
+        for point in grid(
+            [
+                *spec.overrides,
+                *chosen.overrides,
+                *own,
+                seeds,
+                *chosen.runs.get(name, []),
+                *overrides,
+            ]
+        ):
+            for swept in point.swept:
+                key = swept.partition("=")[0]
+                if key not in (*spec.axes, "seed"):
+                    raise UserError(
+                        f"{key}: the figure takes one value; several: "
+                        f"{', '.join([*spec.axes, 'seed'])}"
+                    )
+            path = (
+                runs_dir
+                / point.choices["task"]
+                / point.choices["model"]
+                / identity_hash(identity(point.values))
+            )
+            axes = {key: value_at(point.values, key) for key in spec.axes}
+            label = f"{name}, seed {point.values['seed']}" + "".join(
+                f", {key}={value}" for key, value in axes.items()
+            )
+            runs.append(FigureRun(label, point.values, path, name, axes))
+    return runs
+
+
+def gathered(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
+    """Each CSV file of all runs as one table, with columns ``run`` (its name), ``seed`` and the
+    figure's axes in front.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        for stem, table in read_tables(run.path).items():
+            for place, (name, value) in enumerate(
+                {"run": run.name, "seed": run.seed, **run.axes}.items()
+            ):
+                table.insert(place, name, value)
+            parts.setdefault(stem, []).append(table)
+    return {stem: pd.concat(tables, ignore_index=True) for stem, tables in parts.items()}
+
+
+def cost(runs: Sequence[FigureRun]) -> str:
+    """What is missing, and about how long it will take on this machine, found by trying a little of
+    it.
+    """
+    missing = _missing(runs)
+    if not missing:
+        return "all runs are there"
+    workers = room(_threads(missing))
+    seconds = estimated_seconds(missing, workers)
+    return (
+        f"{len(missing)} runs to make, {workers} at a time: about {in_words(seconds)} on this "
+        "machine"
+    )
+
+
+def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
+    """Make or continue every run that is not complete, as many at a time as there are cores for;
+    returns the record of them all.
+
+    Raises FailedRunError that names the runs that failed, after all have been tried.
+    """
+    missing = _missing(runs)
+    points = list({run.path: run for run in runs}.values())
+    since = write_sweep(points, runs_dir, [label])
+    if not missing:
+        return sweep_path(points, runs_dir)
+    failures = settle(missing, local_processes(_threads(missing)), since, label)
+    if failures:
+        raise FailedRunError(
+            f"{label}: {len(failures)} of {len(missing)} runs failed: {listed(failures, missing)}"
+        )
+    return sweep_path(points, runs_dir)
+
+
+def _missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
+    return list(
+        {
+            run.path: SweepPoint(run.label, run.values, run.path)
+            for run in runs
+            if not is_complete(run.path)
+        }.values()
+    )
+
+
+def _threads(points: Sequence[SweepPoint]) -> int:
+    return max(int(point.values["threads"]) for point in points)

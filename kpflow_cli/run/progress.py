@@ -1,0 +1,109 @@
+"""What a run shows while it works: a bar with loss, accuracy and time left, and a line of estimates
+at each measured checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Protocol
+
+from tqdm import tqdm
+
+from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.measures.rows import Measured
+
+# the statistics of a line: heading, quantity, reduction
+_COLUMNS = (
+    ("trace", "trace", "full"),
+    ("eff. rank", "effective_rank", "full"),
+    ("alignment", "alignment", "full"),
+    ("temporal:mean", "effective_rank", "temporal_mean"),
+    ("temporal:trace", "effective_rank", "temporal_trace"),
+    ("spatial:mean", "effective_rank", "spatial_mean"),
+    ("spatial:trace", "effective_rank", "spatial_trace"),
+)
+
+
+class Reporter(Protocol):
+    """What a run tells while it works."""
+
+    def at(self, step: int, loss: float, /) -> None:
+        """The step reached, with its loss."""
+
+    def measuring(self) -> None:
+        """A checkpoint is being measured."""
+
+    def measured(self, step: int, measured: Measured, /) -> None:
+        """What was measured at a step."""
+
+    def close(self) -> None:
+        """The end."""
+
+
+class Progress:
+    """A progress bar on standard error and a table of measurements on standard output."""
+
+    def __init__(self, steps: int, first_step: int) -> None:
+        # a log file is not a screen: there a bar a minute is enough
+        interval = 0.2 if sys.stderr.isatty() else 60.0
+        self._bar = tqdm(
+            total=steps,
+            initial=first_step,
+            unit="step",
+            mininterval=interval,
+            maxinterval=interval,
+            dynamic_ncols=True,
+        )
+        self._heading_shown = False
+        self._loss = ""
+
+    def at(self, step: int, loss: float) -> None:
+        """Move the bar to a step, with its loss."""
+        self._loss = f"loss={loss:.4g}"
+        self._bar.set_postfix_str(self._loss, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def measuring(self) -> None:
+        """Say that the bar stands because a checkpoint is measured."""
+        self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S")
+
+    def measured(self, step: int, measured: Measured) -> None:
+        """One line: the main statistics of NTK_S that were measured, each with its relative
+        standard error; none if none was.
+        """
+        if not measured.measurements:
+            return
+        if not self._heading_shown:
+            self._write(
+                "NTK_S along training, +- relative standard error (temporal, spatial: effective "
+                "rank of each reduction)"
+            )
+            self._write(f"{'step':>6}" + "".join(f"{heading:>20}" for heading, _, _ in _COLUMNS))
+            self._heading_shown = True
+        found = {
+            (row.quantity, row.reduction): row.estimate
+            for row in measured.measurements
+            if row.operator == "ntk"
+        }
+        estimates = (found.get((quantity, reduction)) for _, quantity, reduction in _COLUMNS)
+        self._write(f"{step:>6}" + "".join(f"{_shown(estimate):>20}" for estimate in estimates))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def _write(self, line: str) -> None:
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def _shown(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    error = estimate.relative_error
+    return (
+        f"{estimate.value:.4g} (error unknown)"
+        if math.isnan(error)
+        else f"{estimate.value:.4g} +- {100 * error:.1f} %"
+    )

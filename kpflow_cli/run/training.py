@@ -1,0 +1,112 @@
+"""Gradient descent on a task, with loss, accuracy and learned fractions on the way;
+knows no files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.measures.evaluation import refuse_not_finite
+from kpflow_cli.models.base import Model
+from kpflow_cli.run.randomness import Randomness
+from kpflow_cli.task import Batch, Task
+
+
+def build_optimizer(
+    model: nn.Module, *, optimizer: str, learning_rate: float, momentum: float
+) -> torch.optim.Optimizer:
+    """The optimizer of all trainable parameters: ``adam``, ``shampoo``, or gradient descent with
+    ``momentum``, 0 for ``sgd``.
+
+    Shampoo (arXiv 1802.09568) is pytorch-optimizer's; raises UserError where that is not installed.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if optimizer == "adam":
+        return torch.optim.Adam(trained, lr=learning_rate)
+    if optimizer == "shampoo":
+        try:
+            from pytorch_optimizer import Shampoo
+        except ImportError:
+            raise UserError(
+                "training.optimizer=shampoo: needs pytorch-optimizer; `pip install "
+                "'kpflow[optim]'` brings it"
+            ) from None
+        # inverse roots at every step, the library's default: older ones blow up in gradient
+        # directions that they have not seen
+        return Shampoo(trained, lr=learning_rate)
+    return torch.optim.SGD(trained, lr=learning_rate, momentum=momentum)
+
+
+@dataclass
+class Trainer:
+    """Minimizes the mean squared error over all trials, times and channels of fresh batches.
+
+    Attributes:
+        step: gradient steps taken so far.
+    """
+
+    model: Model
+    optimizer: torch.optim.Optimizer
+    task: Task
+    randomness: Randomness
+    batch_size: int
+    step: int = 0
+
+    def batch(self) -> Batch:
+        """That of the gradient step from ``step`` on."""
+        first = next(self.model.parameters())
+        return self.task.training_batch(
+            self.batch_size, self.randomness.generator("batch", self.step)
+        ).to(first.dtype, first.device)
+
+    def losses(self, steps: int) -> Iterator[float]:
+        """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the
+        last without one.
+
+        While a loss is in the caller's hands, ``step`` and the weights are those that it belongs
+        to. Raises FailedRunError when the loss is not finite, UserError where that is because the
+        trials are not.
+        """
+        while True:
+            batch = self.batch()
+            # dropout, where a network has it, draws from torch's global generator
+            with self.randomness.global_generator("dropout", self.step):
+                loss = nn.functional.mse_loss(
+                    self.model.training_outputs(batch.inputs), batch.targets
+                )
+            value = loss.item()
+            if not math.isfinite(value):
+                refuse_not_finite(batch, "training")
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise FailedRunError(
+                    f"training diverged: loss {value} at step {self.step}; try "
+                    f"training.learning_rate below {rate:g}"
+                )
+            yield value
+            if self.step == steps:
+                return
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+
+
+def geometric_schedule(steps: int, count: int) -> tuple[int, ...]:
+    """``count`` different steps from 0 to ``steps``, ascending, dense early and sparse late: spaced
+    geometrically, but at least 1 apart.
+
+    All ``steps + 1`` of them where there are no more.
+    """
+    if count > steps:
+        return tuple(range(steps + 1))
+    schedule: list[int] = []
+    for index in range(count):
+        spaced = round((steps + 1) ** (index / (count - 1))) - 1
+        schedule.append(max(spaced, index))
+    return tuple(schedule)

@@ -1,0 +1,326 @@
+"""A torch function mode that sees every call of a weight site while a module runs, and can change
+the site's output.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.tracing.linear_maps import LINEAR_MAPS, LinearMap
+from kpflow_cli.tracing.row_order import function_name, may_reorder, tensors_in
+from kpflow_cli.tracing.unrolled import TIME_STEP, UNROLLED
+
+_VIEW_FUNCTIONS = [
+    "t",
+    "transpose",
+    "permute",
+    "reshape",
+    "chunk",
+    "split",
+    "unbind",
+    "unflatten",
+    "flatten",
+    "narrow",
+    "select",
+    "squeeze",
+    "unsqueeze",
+    "movedim",
+]
+_VIEWS = {
+    *(
+        getattr(torch.Tensor, name)
+        for name in (*_VIEW_FUNCTIONS, "__getitem__", "view", "expand", "contiguous")
+    ),
+    *(getattr(torch, name) for name in _VIEW_FUNCTIONS),
+    *(getattr(torch.Tensor, name).__get__ for name in ("T", "mT")),
+}
+# what stops the derivative: what follows does not depend on the parameter
+_DETACHED = {torch.detach, torch.Tensor.detach, getattr(torch.Tensor, "data").__get__}  # noqa: B009
+_NOT_IN_PLACE = {"__invert__", "__index__", "__int__"}
+# by which a Python function of torch's asks whether a mode is in force
+_DISPATCHERS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
+
+
+@dataclass(frozen=True)
+class ParameterView:
+    """A trained parameter as it stands at a site: itself, or what views made of it."""
+
+    name: str
+    steps: tuple[Callable[[Tensor], Tensor], ...] = ()
+    path: str = ""
+
+    def of(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The same view of other values of the parameters."""
+        tensor = parameters[self.name]
+        for step in self.steps:
+            tensor = step(tensor)
+        return tensor
+
+
+@dataclass(frozen=True)
+class SiteCall:
+    """One evaluation of a site.
+
+    Attributes:
+        map: the linear map, which holds the site variable as it was.
+        weight: the trained parameter in the place of W, None if there is none or it does not train.
+        bias: likewise for b.
+        shape, dtype: of the output u.
+        time_step: of a recurrent layer's own products, None for others.
+    """
+
+    map: LinearMap
+    weight: ParameterView | None
+    bias: ParameterView | None
+    shape: torch.Size
+    dtype: torch.dtype
+    time_step: int | None = None
+
+    @property
+    def site(self) -> str:
+        """What all calls of one site have in common: a function, and the parameters in the places
+        of W and b.
+        """
+        return f"{self.map.function} of " + ", ".join(
+            view.name + view.path for view in (self.weight, self.bias) if view is not None
+        )
+
+    @property
+    def name(self) -> str:
+        """Of the site, for people: that of its layer, or of its parameter where it is no layer's
+        ``weight``.
+        """
+        view = self.weight or self.bias
+        return self.map.function if view is None else view.name.removesuffix(".weight") + view.path
+
+    def output(self, parameters: Mapping[str, Tensor], *, biases: bool = True) -> Tensor:
+        """u as a linear function of the parameters, ``shape``; without ``biases`` of the weight
+        only.
+        """
+        parts = [] if self.weight is None else [self.map.weight_part(self.weight.of(parameters))]
+        if self.bias is not None and biases:
+            parts.append(self.map.bias_part(self.bias.of(parameters), self.shape))
+        return (
+            sum(parts[1:], parts[0])
+            if parts
+            else next(iter(parameters.values())).new_zeros(self.shape, dtype=self.dtype)
+        )
+
+
+# a call, its map with the site variable as the graph has it, and its output
+Visit = Callable[[SiteCall, LinearMap, Tensor], Tensor]
+
+
+class SiteMode(TorchFunctionMode):
+    """Sees every torch function of a pass; hands the calls of weight sites to ``visit``, which
+    returns the output to go on with.
+
+    ``trained`` are the trained parameters by name. Where one of them is used outside of a linear
+    map, ``outside`` notes the function, and its entry in ``shifts``, if there is one, is added to
+    it. ``reorders`` says whether a function was called that may put the rows of a tensor in another
+    order. Raises UserError where a parameter is changed in place or a number format cannot be
+    measured.
+    """
+
+    def __init__(
+        self, trained: Mapping[str, Tensor], shifts: Mapping[str, Tensor], visit: Visit
+    ) -> None:
+        super().__init__()
+        self.outside: dict[str, str] = {}
+        self.reorders = False
+        self._shifts, self._visit = shifts, visit
+        # with the tensors themselves, so that no id is used again
+        self._views = {
+            id(parameter): (parameter, ParameterView(name)) for name, parameter in trained.items()
+        }
+        self._detached: dict[int, tuple[Tensor, str]] = {}
+
+    def __torch_function__(
+        self,
+        func: Any,
+        _types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in UNROLLED:
+            # keeps the order of time, however it is written
+            reorders = self.reorders
+            with self:
+                result = UNROLLED[func](*args, **kwargs)
+            self.reorders = reorders
+            return result
+        if _hands_over(func):
+            with self:
+                return _body(func)(*args, **kwargs)
+        self.reorders = self.reorders or may_reorder(func, args, kwargs)
+        if not any(
+            self._is_parameter(tensor) or id(tensor) in self._detached
+            for tensor in tensors_in((args, kwargs))
+        ):
+            return func(*args, **kwargs)
+        self._refuse_change_in_place(func, args)
+        if func in _DETACHED:
+            return self._detach(func, args)
+        if func in _VIEWS:
+            return self._view(func, args, kwargs)
+        call = self._site_call(func, args, kwargs) if func in LINEAR_MAPS else None
+        if call is not None:
+            output = func(*args, **kwargs)
+            call = replace(call, shape=output.shape, dtype=_measurable(output.dtype, call.name))
+            return self._visit(call, LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output)
+        return self._use_outside(func, args, kwargs)
+
+    def _refuse_change_in_place(self, func: Any, args: tuple[Any, ...]) -> None:
+        changed = args[0] if args and _works_in_place(func) else None
+        known = self._views.get(id(changed)) or self._detached.get(id(changed))
+        if known is not None:
+            name = known[1].name if isinstance(known[1], ParameterView) else known[1]
+            raise UserError(
+                f"forward changes the parameter {name} in place ({function_name(func)}), so that "
+                "each call is one of another network; change it outside of forward (an "
+                "nn.Embedding: normalize its rows once, with max_norm=None)"
+            )
+
+    def _detach(self, func: Any, args: tuple[Any, ...]) -> Any:
+        result = func(*args)
+        known = self._views.get(id(args[0]))
+        self._detached[id(result)] = (
+            result,
+            self._detached[id(args[0])][1] if known is None else known[1].name,
+        )
+        return result
+
+    def _view(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        by_keyword = not args
+        subject = kwargs.get("input") if by_keyword else args[0]
+        if id(subject) not in self._views or result is subject:
+            return result
+        base = self._views[id(subject)][1]
+        others = {
+            key: value for key, value in kwargs.items() if not (by_keyword and key == "input")
+        }
+        several = isinstance(result, tuple | list)
+        for index, tensor in enumerate(result if several else [result]):
+
+            def step(parameter: Tensor, index: int = index) -> Tensor:
+                again = func(parameter, *args[1:], **others)
+                return again[index] if several else again
+
+            called = f"{function_name(func)}{args[1:] or ''}{others or ''}"
+            path = f"{base.path}.{called}{f'[{index}]' if several else ''}"
+            self._views[id(tensor)] = tensor, ParameterView(base.name, (*base.steps, step), path)
+        return result
+
+    def _site_call(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> SiteCall | None:
+        """The site of a linear function, None where parameters stand elsewhere than in the place of
+        W and b, or the form is another.
+        """
+        fixed = [self._fixed(arg) for arg in args]
+        fixed_kwargs = {key: self._fixed(arg) for key, arg in kwargs.items()}
+        try:
+            linear = LINEAR_MAPS[func](self._is_parameter, *fixed, **fixed_kwargs)
+        except TypeError:
+            return None
+        in_place = [tensor for tensor in (linear.weight, linear.bias) if self._is_parameter(tensor)]
+        # as a list: a parameter that stands in two places is not one site's
+        if len(
+            [tensor for tensor in tensors_in((args, kwargs)) if self._is_parameter(tensor)]
+        ) > len(in_place):
+            return None
+        if not in_place:
+            return None
+        weight, bias = (
+            self._views.get(id(tensor), (None, None))[1] for tensor in (linear.weight, linear.bias)
+        )
+        return SiteCall(
+            linear, weight, bias, torch.Size(), torch.get_default_dtype(), TIME_STEP.get()
+        )
+
+    def _fixed(self, value: Any) -> Any:
+        return (
+            value.detach() if isinstance(value, Tensor) and not self._is_parameter(value) else value
+        )
+
+    def _is_parameter(self, value: Any) -> bool:
+        return id(value) in self._views
+
+    def _use_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        used: list[str] = []
+
+        def shifted(value: Any) -> Any:
+            if isinstance(value, Tensor) and id(value) in self._views:
+                view = self._views[id(value)][1]
+                used.append(view.name)
+                return value + view.of(self._shifts) if view.name in self._shifts else value
+            if isinstance(value, tuple | list):
+                return type(value)(shifted(each) for each in value)
+            return value
+
+        result = func(*shifted(args), **{key: shifted(value) for key, value in kwargs.items()})
+        # a parameter's shape, say, is no use of its values
+        if any(tensor.requires_grad for tensor in tensors_in(result)):
+            for name in used:
+                self.outside.setdefault(name, function_name(func))
+        return result
+
+
+def _works_in_place(func: Any) -> bool:
+    name = function_name(func)
+    return (
+        name == "__setitem__"
+        or (name.endswith("_") and not name.endswith("__"))
+        or (name.startswith("__i") and name not in _NOT_IN_PLACE)
+    )
+
+
+def _measurable(dtype: torch.dtype, site: str) -> torch.dtype:
+    """Raises UserError for a number format other than single and double precision."""
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(
+            f"site {site} is of {str(dtype).removeprefix('torch.')}: NTK_S is measured in float32 "
+            "and float64; convert the network, without torch.autocast"
+        )
+    return dtype
+
+
+def _hands_over(func: Any) -> bool:
+    """Whether it is one of the Python functions of torch.nn.functional that a mode in force gets
+    instead of what they call.
+    """
+    of_torch = isinstance(func, types.FunctionType) and func.__module__ == functional.__name__
+    return of_torch and not _DISPATCHERS.isdisjoint(func.__code__.co_names)
+
+
+@cache
+def _body(function: types.FunctionType) -> Callable[..., Any]:
+    """A Python function of torch's that does not hand itself over to the mode in force, so that the
+    functions it calls reach the mode.
+    """
+
+    def never(*_: Any) -> bool:
+        return False
+
+    undispatched = {**function.__globals__, **dict.fromkeys(_DISPATCHERS, never)}
+    body = types.FunctionType(
+        function.__code__,
+        undispatched,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    body.__kwdefaults__ = function.__kwdefaults__
+    return body

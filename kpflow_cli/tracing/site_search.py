@@ -1,0 +1,353 @@
+"""The weight sites of any module, found by watching one forward pass; no code of the module's own
+is needed.
+
+A site is a product of a trained parameter with something else, u = W v + b: a call of one of
+torch's linear functions (linear_maps.py) with a trained parameter, or a view of one, in the place
+of W or b. Fused recurrent layers are written out (unrolled.py). The pass can be repeated with
+perturbations added to the sites' outputs, which is how derivatives with respect to them are taken.
+What is found is checked against the module's own gradient (self_check.py) before anything is made
+of it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.tracing.linear_maps import LinearMap
+from kpflow_cli.tracing.linearized_pass import LinearizedPass
+from kpflow_cli.tracing.row_order import tensors_in
+from kpflow_cli.tracing.self_check import (
+    check_direction,
+    precision,
+    refuse_changed_parameters,
+    refuse_state_of_another,
+    refuse_unless_adjoint,
+    refuse_unless_function,
+    unseen_parameters,
+)
+from kpflow_cli.tracing.site_mode import ParameterView, SiteCall
+from kpflow_cli.tracing.site_rows import Layouts, apart, find_layouts
+from kpflow_cli.tracing.state_choice import (
+    AllSiteOutputs,
+    SitesByRow,
+    SiteState,
+    StateChoice,
+    state_finder,
+)
+from kpflow_cli.tracing.watched_module import StateFinder, WatchedModule, WatchedPass
+
+__all__ = ["OtherParameters", "SiteState", "StateChoice", "TracedPass", "find_sites"]
+
+OtherParameters = Literal["refuse", "autograd"]
+
+_COUNT_IT = "count it by model.others=autograd (others='autograd' in Python)"
+
+
+@dataclass(frozen=True)
+class TracedPass:
+    """A forward pass with its weight sites.
+
+    Attributes:
+        state: the state, detached; where none was named, all site outputs one after the other,
+            ``(N,)``.
+        calls: every evaluation of a site that reaches the state, in order; parameters outside of
+            linear maps, if they count, last, each as a site whose output it is itself.
+        parameters: the trained parameters of these sites by name.
+        dtype: of operators: the widest of the state and of all sites.
+        site_places: where the state's numbers stand among the outputs of all calls, one after the
+            other; None for a state that is not made of them.
+        output: what forward returned.
+        of_sites: whether the state is a ``SiteState``.
+        linearized: d state / d(outputs of all calls), of a pass that was made when the network was
+            traced.
+    """
+
+    state: Tensor
+    calls: tuple[SiteCall, ...]
+    parameters: dict[str, Tensor]
+    dtype: torch.dtype
+    site_places: Tensor | None
+    output: Any
+    of_sites: bool
+    linearized: LinearizedPass
+    _run: Callable[[Sequence[Tensor]], Tensor]
+    _output_of: Callable[[Tensor], Any]
+    _find_layouts: Callable[[], Layouts]
+
+    def perturbed_state(self, perturbations: Sequence[Tensor]) -> Tensor:
+        """The state of a pass with a perturbation added to the output of each call, of its shape;
+        differentiable in them.
+        """
+        return self._run(perturbations)
+
+    def output_of(self, state: Tensor) -> Any:
+        """What forward returns where the sites' outputs, or variables, are those of a
+        ``SiteState``; differentiable in it.
+
+        Nothing reaches the output from one site through another: of the output's derivatives these
+        are the immediate ones. Raises ValueError for a state of another kind.
+        """
+        return self._output_of(state)
+
+    @cached_property
+    def layouts(self) -> Layouts:
+        """Which rows of each site belong to which of the state's."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._find_layouts()
+
+
+def find_sites(
+    module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse"
+) -> TracedPass:
+    """Watch ``module(*inputs)`` in evaluation mode and find its weight sites.
+
+    ``state`` names the state: a submodule whose output it is (the first tensor, if it returns
+    several; stacked over time along axis 1 where it is called step by step), or a function of what
+    forward returns. None makes all site outputs the state, one after the other, ``(N,)``; a
+    ``SiteState`` has them, or the site variables, by trial and time, the first two axes of the
+    first input. ``others`` says what becomes of trained parameters that reach the state otherwise
+    than through a linear map: ``refuse``, or ``autograd`` to count them by differentiating through
+    them. Every call starts from the buffers and attributes that the module has now.
+
+    Warns where the module is in training mode and this makes a difference. Raises UserError for
+    such a parameter, for one that reaches the state unseen, for a forward that is no function, for
+    a state that cannot be found, for a module without sites and for numbers that are not finite or
+    not of single or double precision.
+    """
+    _refuse_what_is_known_not_to_work(module, inputs)
+    _warn_of_evaluation(module)
+    with torch.inference_mode(False), torch.enable_grad():
+        finder = state_finder(state, module, inputs)
+        try:
+            with refuse_changed_parameters(module):
+                return _traced(module, inputs, finder, others)
+        except UserError:
+            raise
+        except Exception as error:
+            first_line = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{type(module).__name__}: forward, or its derivative, fails here: "
+                f"{type(error).__name__}: {first_line}"
+            ) from error
+
+
+def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise UserError(
+                f"the parameter {name} has no shape yet: call the lazy module once, or give its "
+                "sizes, before it is measured"
+            )
+        if parameter.is_inference():
+            raise UserError(
+                f"the parameter {name} was made in inference mode and has no gradient; build the "
+                "network outside of it"
+            )
+        if not parameter.requires_grad:
+            continue
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise UserError(
+                f"the parameter {name} is of {str(parameter.dtype).removeprefix('torch.')}: NTK_S "
+                "is measured in float32 and float64; convert the network, or freeze the parameter"
+            )
+        if not parameter.isfinite().all():
+            raise UserError(f"the parameter {name} holds numbers that are not finite")
+    for tensor in tensors_in(inputs):
+        # a mask may hold minus infinity
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise UserError("the inputs hold numbers that are not finite")
+
+
+def _warn_of_evaluation(module: nn.Module) -> None:
+    changing = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    names = sorted(
+        {
+            type(each).__name__
+            for each in module.modules()
+            if each.training and isinstance(each, changing)
+        }
+    )
+    if names:
+        warnings.warn(
+            f"{type(module).__name__} is in training mode; it is measured in evaluation mode "
+            f"({', '.join(names)})",
+            stacklevel=3,
+        )
+
+
+def _traced(
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    finder: StateFinder,
+    others: OtherParameters,
+    opaque: Collection[str] = (),
+) -> TracedPass:
+    """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole."""
+    watched = WatchedModule(module, inputs, finder, opaque)
+    found = watched.perturbed_pass()
+    _refuse_impossible_state(found.state)
+    of_calls, of_shifts, real = _gradients(found, watched)
+    kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
+    direct = [name for name, gradient in of_shifts.items() if gradient is not None]
+    if direct and others == "refuse":
+        used = ", ".join(f"{name} (in {found.outside[name]})" for name in direct)
+        raise UserError(f"trained outside of linear maps: {used}; freeze it, or {_COUNT_IT}")
+    unseen = unseen_parameters(found, of_calls, of_shifts, real)
+    if unseen and others == "autograd" and not set(unseen) <= set(opaque):
+        return _traced(module, inputs, finder, others, {*opaque, *unseen})
+    if unseen:
+        raise UserError(
+            f"{', '.join(unseen)}: part of what it does to the state cannot be watched (a "
+            "scripted or compiled function, an autograd.Function, vmap, or a view of it made "
+            "outside of forward); use it in plain torch within forward, freeze it, or " + _COUNT_IT
+        )
+    trajectory = _assembled(watched, finder, found, kept, direct)
+    epsilon = precision(found.state, found.calls)
+    refuse_unless_function(watched, found.state, trajectory.linearized.state, epsilon)
+    refuse_unless_adjoint(trajectory.linearized, epsilon)
+    if not trajectory.of_sites:
+        refuse_state_of_another(watched, found.state, epsilon)
+    return trajectory
+
+
+def _refuse_impossible_state(state: Tensor) -> None:
+    if state.numel() and state.dtype not in (torch.float32, torch.float64):
+        raise UserError(
+            f"the state is of {str(state.dtype).removeprefix('torch.')}: NTK_S is measured in "
+            "float32 and float64"
+        )
+    if state.numel() == 0:
+        raise UserError("the state is empty: no trials, times or units, or no weight site")
+    if not state.isfinite().all():
+        raise UserError("the state holds numbers that are not finite")
+
+
+def _gradients(
+    found: WatchedPass, watched: WatchedModule
+) -> tuple[list[Tensor | None], dict[str, Tensor | None], dict[str, Tensor | None]]:
+    """Of <s, state> in the output of each call, in what is added to each parameter outside of
+    linear maps, and in the real parameters.
+    """
+    calls, names = len(found.calls), list(watched.trained)
+    gradients: list[Tensor | None] = [None] * (calls + 2 * len(names))
+    if found.state.requires_grad:
+        variables = [
+            *found.perturbations,
+            *(found.shifts[name] for name in names),
+            *watched.trained.values(),
+        ]
+        gradients = list(
+            torch.autograd.grad(
+                found.state,
+                variables,
+                check_direction(found.state),
+                retain_graph=False,
+                allow_unused=True,
+            )
+        )
+    of_shifts, real = gradients[calls : calls + len(names)], gradients[calls + len(names) :]
+    return (
+        gradients[:calls],
+        dict(zip(names, of_shifts, strict=True)),
+        dict(zip(names, real, strict=True)),
+    )
+
+
+def _assembled(
+    watched: WatchedModule,
+    finder: StateFinder,
+    found: WatchedPass,
+    kept: list[int],
+    direct: list[str],
+) -> TracedPass:
+    calls = [found.calls[index] for index in kept]
+    sites = [*calls, *(_direct_site(name, found.shifts[name]) for name in direct)]
+    if not sites:
+        raise UserError(
+            f"no trained parameter of {type(watched.module).__name__} reaches the state"
+        )
+    names = {view.name for call in sites for view in (call.weight, call.bias) if view is not None}
+
+    def run(given: Sequence[Tensor]) -> Tensor:
+        at_calls = dict(zip(kept, given[: len(kept)], strict=True))
+        position = iter(range(len(found.calls)))
+
+        def perturb(_call: SiteCall, _map: LinearMap, result: Tensor) -> Tensor:
+            perturbation = at_calls.get(next(position))
+            return result if perturbation is None else result + perturbation
+
+        return watched.run(dict(zip(direct, given[len(kept) :], strict=True)), perturb)[0]
+
+    zeros = [
+        torch.zeros(call.shape, dtype=call.dtype, device=found.state.device, requires_grad=True)
+        for call in sites
+    ]
+    places = None
+    if isinstance(finder, AllSiteOutputs):
+        places = torch.arange(sum(call.shape.numel() for call in calls))
+    elif isinstance(finder, SitesByRow) and finder.kind is SiteState.OUTPUTS:
+        places = finder.layouts(calls).places(calls, [call.shape for call in calls], finder.rows)
+    return TracedPass(
+        state=found.state.detach(),
+        calls=tuple(sites),
+        parameters={
+            name: parameter.detach() for name, parameter in watched.trained.items() if name in names
+        },
+        dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
+        site_places=places,
+        output=found.output,
+        of_sites=isinstance(finder, AllSiteOutputs | SitesByRow),
+        linearized=LinearizedPass(run(zeros), zeros),
+        _run=run,
+        _output_of=lambda state: _output_of(watched, finder, state),
+        _find_layouts=lambda: (
+            finder.layouts(calls)
+            if isinstance(finder, SitesByRow)
+            else find_layouts(watched, calls)
+        ),
+    )
+
+
+def _direct_site(name: str, shift: Tensor) -> SiteCall:
+    """A parameter outside of linear maps: it is itself what is perturbed."""
+    return SiteCall(
+        LinearMap("value", None, None, lambda w: w),
+        ParameterView(name),
+        None,
+        shift.shape,
+        shift.dtype,
+    )
+
+
+def _output_of(watched: WatchedModule, finder: StateFinder, state: Tensor) -> Any:
+    """As ``TracedPass.output_of`` says."""
+    if not isinstance(finder, SitesByRow):
+        raise ValueError("only a state of site outputs or site inputs determines the output")
+    calls: list[SiteCall] = []
+    shapes: list[torch.Size] = []
+
+    def look(call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
+        calls.append(call)
+        shapes.append(finder.of_call(call, live, output).shape)
+        return output
+
+    with torch.no_grad():
+        watched.run({}, look)
+    given = iter(apart(finder.layouts(calls), calls, shapes, state, finder.rows))
+
+    def replace_output(_: SiteCall, live: LinearMap, _output: Tensor) -> Tensor:
+        value = next(given)
+        if finder.kind is SiteState.OUTPUTS:
+            return value
+        assert live.of_variables is not None
+        return live.of_variables(value)
+
+    return watched.run({}, replace_output)[1]

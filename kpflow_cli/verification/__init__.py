@@ -1,0 +1,3 @@
+"""Every operator and every exact quantity against dense automatic differentiation, in double
+precision.
+"""

@@ -1,0 +1,127 @@
+"""Every configuration composes, is checked and builds; the schema, the folders and the package list
+agree.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from small_runs import small_config
+
+from kpflow_cli.config.command_line import choices
+from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, SCHEMAS, documented_keys
+from kpflow_cli.config.validation import identity
+from kpflow_cli.errors import UserError
+from kpflow_cli.run.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+EVERY_CHOICE = [(group, choice) for group, described in choices().items() for choice in described]
+# what a choice cannot do without
+NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
+
+
+def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
+    # what makes a task or a model small is its own, and known to verify
+    small = group in ("task", "model")
+    return small_config(
+        f"{group}={choice}",
+        *NEEDED.get(choice, ()),
+        *overrides,
+        config_name="verify" if small else "config",
+    )
+
+
+@pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
+def test_every_choice_builds(group: str, choice: str) -> None:
+    config = config_of(group, choice)
+    plan = Plan(config)
+    outputs, states = plan.model(plan.evaluation.batch.inputs)
+    assert outputs.shape == plan.evaluation.batch.targets.shape
+    if "units" in config.model:
+        assert states.shape[-1] == config.model.units
+    assert plan.trainer().optimizer.param_groups[0]["lr"] == config.training.learning_rate
+
+
+def test_verify_configuration_builds() -> None:
+    plan = Plan(small_config(config_name="verify"))
+    assert plan.model.readout.weight.dtype == plan.evaluation.batch.inputs.dtype == plan.dtype
+
+
+def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
+    targets = {
+        config_of(group, choice)[group]._target_
+        for group, choice in EVERY_CHOICE
+        if group in ("task", "model")
+    }
+    assert targets == set(SCHEMAS)
+    folders = {
+        entry.name
+        for entry in (ROOT / "configs").iterdir()
+        if entry.is_dir() and entry.name != "__pycache__"
+    }
+    assert folders == {*GROUPS, "figure", "small", "sweep"}
+
+
+def test_help_documents_every_key() -> None:
+    documented = {name for name, _ in documented_keys()}
+    config = small_config()
+    for group in GROUPS:
+        assert {f"{group}.{key}" for key in config[group] if key != "_target_"} <= documented
+    assert {str(key) for key in config if key not in GROUPS} <= documented
+
+
+def test_identity_leaves_out_paths_and_knows_the_kind_of_device_only() -> None:
+    here, there = (
+        small_config("run_dir=a", "device=cuda:0"),
+        small_config("run_dir=b", "device=cuda:1", "save_interval=9"),
+    )
+    assert identity(here) == identity(there)
+    assert not set(RUNTIME_KEYS) & identity(here).keys()
+    assert identity(small_config("threads=2")) != identity(small_config("threads=1"))
+
+
+def test_equal_values_written_differently_have_one_identity() -> None:
+    assert identity(small_config("model.gain=1")) == identity(small_config("model.gain=1.0"))
+
+
+def test_configuration_is_read_only() -> None:
+    with pytest.raises(Exception, match="read-only"):
+        small_config().model.gain = 2.0
+
+
+def test_missing_value_is_named() -> None:
+    with pytest.raises(UserError, match=r"model\.gain: no value; it is factor g"):
+        small_config("model.gain=???")
+
+
+def test_package_list_names_every_package() -> None:
+    listed = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    )
+    found = set()
+    for top, package in (
+        ("kpflow_cli", "kpflow_cli"),
+        *((name, f"kpflow_cli.{name}") for name in ("tasks", "figures", "configs")),
+    ):
+        for init in (ROOT / top).rglob("__init__.py"):
+            found.add(".".join([package, *init.parent.relative_to(ROOT / top).parts]))
+    assert listed == found
+
+
+def test_constraints_pin_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.partition("==")[0]
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["test"],
+        *project["optional-dependencies"]["dev"],
+    ]
+    names = {requirement.split(">")[0].split("[")[0] for requirement in wanted} - {"kpflow"}
+    assert names <= pinned

@@ -1,0 +1,281 @@
+"""Runs: the tables they write, and that no interruption changes a byte of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from small_runs import KPFLOW, SMALL, TABLES, kpflow, small_config, table_bytes
+from torch import nn
+
+from kpflow_cli.errors import UserError
+from kpflow_cli.run import provenance
+from kpflow_cli.run.folder import RunFolder
+from kpflow_cli.run.runner import run
+
+REDUCTIONS = ("full", "temporal_mean", "temporal_trace", "spatial_mean", "spatial_trace")
+STEPS = [0, 2, 5, 15, 40]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    run(small_config(), run_dir, {})
+    return run_dir
+
+
+def test_measurements_have_one_row_for_each_quantity(finished: Path) -> None:
+    table = pd.read_csv(finished / "measurements.csv")
+    assert list(table.columns) == [
+        "step",
+        "operator",
+        "quantity",
+        "reduction",
+        "value",
+        "stderr",
+        "probes",
+    ]
+    assert not table.duplicated(["step", "operator", "quantity", "reduction"]).any()
+    whole = ("trace", "frobenius_norm", "effective_rank")
+    expected = {("ntk", quantity, reduction) for quantity in whole for reduction in REDUCTIONS}
+    expected |= {
+        ("ntk", q, "full") for q in ("alignment", "operator_norm", "random_core_alignment")
+    }
+    expected |= {
+        ("ntk", f"{q}_{mode}", "full")
+        for q in ("target_overlap", "rayleigh_quotient")
+        for mode in (1, 2, 3)
+    }
+    expected |= {
+        (operator, quantity, "full")
+        for operator in ("k", "core")
+        for quantity in (*whole, "operator_norm")
+    }
+    expected |= {
+        ("v", quantity, "full")
+        for quantity in ("frobenius_norm", "effective_rank", "operator_norm")
+    }
+    expected |= {(f"v_{site}", "effective_rank", "full") for site in ("recurrent", "input")}
+    expected |= {("p", quantity, "full") for quantity in ("frobenius_norm", "operator_norm")}
+    for step in STEPS:
+        rows = table[table["step"] == step]
+        assert (
+            set(zip(rows["operator"], rows["quantity"], rows["reduction"], strict=True)) == expected
+        )
+    assert sorted(table["step"].unique()) == STEPS
+    assert table[["value", "stderr", "probes"]].notna().all().all()
+
+
+def test_exact_quantities_carry_no_error(finished: Path) -> None:
+    table = pd.read_csv(finished / "measurements.csv")
+    exact = table[
+        table["operator"].isin(["k", "core", "v"])
+        | ((table["operator"] == "p") & (table["quantity"] == "frobenius_norm"))
+    ]
+    assert (exact["stderr"] == 0).all()
+    assert (exact["probes"] == 0).all()
+    estimated = table[
+        (table["operator"] == "ntk")
+        & (table["quantity"] == "trace")
+        & (table["reduction"] == "full")
+    ]
+    assert (estimated["stderr"] > 0).all()
+    assert (estimated["probes"] == 20).all()
+
+
+def test_values_stay_in_their_ranges(finished: Path) -> None:
+    table = pd.read_csv(finished / "measurements.csv")
+    fractions = table[
+        table["quantity"].str.startswith("target_overlap_") | (table["quantity"] == "alignment")
+    ]["value"]
+    assert fractions.between(0, 1).all()
+    assert (table[table["quantity"] == "effective_rank"]["value"] >= 1).all()
+    spectra = pd.read_csv(finished / "spectra.csv")
+    assert list(spectra.columns) == ["step", "operator", "index", "value", "cumulative"]
+    assert set(spectra["operator"]) == {"ntk", "k", "p", "v"}
+    assert spectra["cumulative"].between(0, 1).all()
+    for _, one in spectra.groupby(["step", "operator"]):
+        assert one["value"].is_monotonic_decreasing
+        assert one["cumulative"].is_monotonic_increasing
+
+
+def test_training_table(finished: Path) -> None:
+    table = pd.read_csv(finished / "training.csv")
+    fractions = [f"learned_fraction_{mode}" for mode in (1, 2, 3)]
+    assert list(table.columns) == ["step", "loss", "evaluation_loss", "accuracy", *fractions]
+    assert list(table["step"]) == [0, 10, 20, 30, 40]
+
+
+def test_checkpoints_load_as_plain_weights(finished: Path) -> None:
+    names = {path.name for path in (finished / "checkpoints").iterdir()}
+    assert names == {f"step_{step}.pt" for step in STEPS}
+    content = torch.load(finished / "checkpoints" / "step_40.pt", weights_only=True)
+    assert content["step"] == 40
+    assert content["config"]["seed"] == content["seed"] == 0
+    gru = nn.GRU(3, 7, batch_first=True)
+    gru.load_state_dict(
+        {
+            name.removeprefix("gru."): value
+            for name, value in content["model"].items()
+            if name.startswith("gru.")
+        }
+    )
+
+
+def test_record_says_what_made_it(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["step"] == record["steps"] == 40
+    assert record["versions"]["torch"] == torch.__version__
+    assert {"training", "measuring", "plotting"} <= record["seconds"].keys()
+    assert record["duration"] == pytest.approx(sum(record["seconds"].values()), abs=0.01)
+    assert record["continues"] == []
+    assert record["peak_memory_mib"] > 0
+
+
+def test_record_of_a_continued_run_names_every_session(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    (path / "checkpoints" / "step_40.pt").unlink()
+    earlier = json.loads((path / "run.json").read_text()) | {"status": "running", "step": 15}
+    (path / "run.json").write_text(json.dumps(earlier))
+    monkeypatch.setattr(provenance, "commit", lambda: "another")
+    run(small_config(), path, {})
+    record = json.loads((path / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert record["commit"] == "another"
+    assert record["continues"] == [
+        {key: earlier[key] for key in ("step", "versions", "commit", "platform")}
+    ]
+    assert table_bytes(path) == table_bytes(finished)
+
+
+def test_checkpoint_of_another_network_is_refused(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    checkpoint = path / "checkpoints" / "step_40.pt"
+    content = torch.load(checkpoint, weights_only=True)
+    content["model"]["readout.bias"] = torch.zeros(5)
+    torch.save(content, checkpoint)
+    with pytest.raises(UserError, match="the checkpoint of step 40 does not fit the model"):
+        run(small_config(), path, {})
+
+
+def test_same_seed_gives_the_same_bytes_another_seed_does_not(
+    finished: Path, tmp_path: Path
+) -> None:
+    run(small_config(), tmp_path / "same", {})
+    assert table_bytes(tmp_path / "same") == table_bytes(finished)
+    run(small_config("seed=1"), tmp_path / "other", {})
+    assert table_bytes(tmp_path / "other")["training.csv"] != table_bytes(finished)["training.csv"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the run may catch it and go on."""
+
+
+# a run of this size writes 48 files; these deaths fall on the first, between checkpoint and tables,
+# between checkpoints, at the end
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 5, 8, 9, 10, 17, 24, 31, 37, 40, 42, 45, 47])
+def test_death_at_any_write_changes_nothing(
+    writes: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = writes
+    write = RunFolder.write
+
+    def dying_write(folder: RunFolder, name: str, content: bytes) -> None:
+        nonlocal left
+        if left == 0:
+            path = folder.path / name
+            path.parent.mkdir(exist_ok=True)
+            path.with_name(f".{path.name}.partial").write_bytes(content[: len(content) // 2])
+            raise Killed
+        left -= 1
+        write(folder, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write", dying_write)
+        with pytest.raises(Killed):
+            run(small_config(), tmp_path / "run", {})
+    run(small_config(), tmp_path / "run", {})
+    assert table_bytes(tmp_path / "run") == table_bytes(finished)
+
+
+def test_killed_three_times_and_continued(tmp_path: Path) -> None:
+    arguments = ("run", *SMALL, "training.steps=1500", "analysis.checkpoints=8", "save_interval=20")
+    assert kpflow(*arguments, "run_dir=undisturbed", cwd=tmp_path).returncode == 0
+    moments = random.Random(0)
+    statuses = []
+    for shortest in (0.3, 2.5, 2.5):
+        with subprocess.Popen(
+            [KPFLOW, *arguments, "run_dir=killed"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            started = time.monotonic()
+            while (
+                not (tmp_path / "killed" / "checkpoints").exists()
+                and process.poll() is None
+                and time.monotonic() - started < 60
+            ):
+                time.sleep(0.01)
+            time.sleep(shortest + moments.random())
+            process.send_signal(signal.SIGKILL)
+            statuses.append(process.wait())
+    # the later ones may find the run at its end
+    assert statuses[0] == -signal.SIGKILL
+    done = kpflow(*arguments, "run_dir=killed", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(table_bytes(tmp_path / "killed")) == {f"{name}.csv" for name in TABLES}
+    assert table_bytes(tmp_path / "killed") == table_bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_optimizer_state_continues(
+    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(f"training={optimizer}", "training.steps=30")
+    run(config, tmp_path / "undisturbed", {})
+    save = RunFolder.save_checkpoint
+
+    def save_and_die(folder: RunFolder, checkpoint: object, *, measured: bool) -> None:
+        save(folder, checkpoint, measured=measured)
+        if checkpoint.step == 21:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_checkpoint", save_and_die)
+        with pytest.raises(Killed):
+            run(config, tmp_path / "continued", {})
+    run(config, tmp_path / "continued", {})
+    assert table_bytes(tmp_path / "continued") == table_bytes(tmp_path / "undisturbed")
+
+
+def test_float64_and_other_models_run(tmp_path: Path) -> None:
+    for model in ("rnn", "vanilla_rnn"):
+        run(
+            small_config(f"model={model}", "dtype=float64", "training.steps=2"),
+            tmp_path / model,
+            {},
+        )
+        assert (tmp_path / model / "measurements.csv").exists()
+
+
+def test_another_configuration_is_refused(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    with pytest.raises(
+        UserError, match=r"another configuration; model\.gain=1\.0 there, 2\.0 here$"
+    ):
+        run(small_config("model.gain=2"), finished, {})
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before

@@ -1,1 +1,1 @@
-"""The commands, one a file: each reads its arguments and hands over to the room that does the work."""
+"""The commands, one a file: each reads its arguments and hands over to who does the work."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.frame_statistics import PairStatistics
-from kpflow_cli.estimators.probes import Frame, grow, probe_block_size
+from kpflow_cli.estimators.probes import Frame, probe_block_size
 from kpflow_cli.estimators.totals import pair_total, vector_total
 from kpflow_cli.operators.base import LinearOperator
 
@@ -36,57 +36,9 @@ def partial_traces(
 
     ``factor`` is J; axes are those of its ``out_shape``.
     """
-    images = _images(factor, frame.vectors, block_size)
+    blocks = frame.vectors.split(block_size or probe_block_size(factor))
+    images = torch.cat([factor.matblock(block) for block in blocks])
     return tuple(partial_trace_of(images, kept, frame) for kept in kept_axes)
-
-
-class PartialTraceSampler:
-    """A frame of J's domain with the images of its vectors; more vectors can be added, no product
-    with J is made twice.
-
-    ``factor`` is J, ``frame`` what to begin with; axes are those of its ``out_shape``.
-    """
-
-    def __init__(
-        self,
-        factor: LinearOperator,
-        frame: Frame,
-        *,
-        generator: torch.Generator,
-        block_size: int | None = None,
-    ) -> None:
-        self._factor, self._frame, self._generator, self._block_size = (
-            factor,
-            frame,
-            generator,
-            block_size,
-        )
-        self._images = _images(factor, frame.vectors, block_size)
-        self._found: dict[tuple[int, ...], PairStatistics] = {}
-
-    def add(self, probes: int) -> None:
-        """Draw more random vectors, or as many as there are dimensions left, and multiply them."""
-        known = len(self._frame.vectors)
-        self._found = {}
-        self._frame = grow(self._frame, probes, generator=self._generator)
-        self._images = torch.cat(
-            [self._images, _images(self._factor, self._frame.vectors[known:], self._block_size)]
-        )
-
-    @property
-    def num_probes(self) -> int:
-        """Random vectors so far."""
-        return self._frame.num_probes
-
-    def keeping(self, kept: tuple[int, ...]) -> PairStatistics:
-        """The partial trace of J J^* that keeps these axes, from all vectors so far."""
-        if kept not in self._found:
-            self._found[kept] = partial_trace_of(self._images, kept, self._frame)
-        return self._found[kept]
-
-    def effective_rank(self, kept: tuple[int, ...]) -> Estimate:
-        """Of the partial trace that keeps these axes."""
-        return self.keeping(kept).effective_rank()
 
 
 def partial_trace_matrices(
@@ -173,14 +125,6 @@ def partial_trace_alignment(
         math.sqrt(variance),
         min(first_frame.num_probes, second_frame.num_probes),
         "jackknife over both sets of probes",
-    )
-
-
-def _images(factor: LinearOperator, vectors: Tensor, block_size: int | None) -> Tensor:
-    if not len(vectors):
-        return torch.empty(0, *factor.out_shape, dtype=factor.dtype, device=factor.device)
-    return torch.cat(
-        [factor.matblock(part) for part in vectors.split(block_size or probe_block_size(factor))]
     )
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from kpflow_cli.estimators.compression import compress
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.probes import random_frame
+from kpflow_cli.estimators.samplers import Sampler
 from kpflow_cli.estimators.spectrum import leading_singular_triplets
-from kpflow_cli.estimators.statistics import Sampler
 from kpflow_cli.measures.rows import (
     Measured,
     Measurement,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.probes import extend, orthonormalize
-from kpflow_cli.estimators.statistics import Sampler, rayleigh_quotient
+from kpflow_cli.estimators.samplers import Sampler
+from kpflow_cli.estimators.statistics import rayleigh_quotient
 from kpflow_cli.measures.rows import (
     Measured,
     Measurement,

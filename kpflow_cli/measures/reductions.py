@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from kpflow_cli.estimators.partial_trace import PartialTraceSampler
-from kpflow_cli.estimators.probes import orthonormalize, random_frame, range_sketch
-from kpflow_cli.estimators.statistics import Sampler
+from kpflow_cli.estimators.probes import orthonormalize, range_sketch
+from kpflow_cli.estimators.samplers import PartialTraceSampler, Sampler
 from kpflow_cli.measures.rows import Measured, Measurement, statistics_rows
 from kpflow_cli.measures.subject import Subject
 from kpflow_cli.operators import STATE_AXES, mean_over
@@ -67,9 +66,8 @@ def measure_traces(subject: Subject) -> Measured:
     sketch = orthonormalize(
         ntk.factor.adjoint_matblock(subject.leading.vectors[:deflated].to(ntk.dtype))
     )
-    frame = random_frame(ntk.factor, probes, generator=generator, sketch=sketch)
     sampler = PartialTraceSampler(
-        ntk.factor, frame, generator=generator, block_size=analysis.block_size
+        ntk.factor, generator=generator, sketch=sketch, block_size=analysis.block_size
     )
     below = None if filled else ntk.factor.in_size - len(sketch)
     for name, kept in _KEPT_AXES.items():

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from kpflow_cli.config.schema import Analysis
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.estimators.partial_trace import PartialTraceSampler
+from kpflow_cli.estimators.samplers import ProbeSampler
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
-from kpflow_cli.estimators.statistics import Sampler, until
+from kpflow_cli.estimators.statistics import until
 from kpflow_cli.ntk import GlobalNTK
 from kpflow_cli.operators import LinearOperator
 
@@ -58,7 +58,7 @@ class Subject:
 
     def to_tolerance(
         self,
-        sampler: Sampler | PartialTraceSampler,
+        sampler: ProbeSampler,
         found: Callable[[], Estimate],
         first: int,
         below: int | None,

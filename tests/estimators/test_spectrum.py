@@ -107,9 +107,7 @@ def test_summands_of_the_propagator(kind: str, trials: int, count: int) -> None:
     operator = GramOperator(
         global_ntk(build_model(kind).linearize(normal(trials, 6, 3))).propagator
     )
-    pairs = leading_eigenpairs(
-        operator, count, krylov_block=5, krylov_depth=6, generator=seeded(), summands=trials
-    )
+    pairs = leading_eigenpairs(operator, count, krylov_block=5, krylov_depth=6, generator=seeded())
     exact = torch.linalg.eigvalsh(operator.dense()).flip(0)[:count]
     assert_sound(pairs, operator, len(exact))
     torch.testing.assert_close(pairs.values, exact, rtol=0, atol=1e-11 * exact[0].item())
@@ -117,18 +115,14 @@ def test_summands_of_the_propagator(kind: str, trials: int, count: int) -> None:
 
 def test_eigenvectors_of_a_summand_stay_within_it() -> None:
     operator = GramOperator(global_ntk(build_model("gru").linearize(normal(4, 6, 3))).propagator)
-    pairs = leading_eigenpairs(
-        operator, 9, krylov_block=5, krylov_depth=6, generator=seeded(), summands=4
-    )
+    pairs = leading_eigenpairs(operator, 9, krylov_block=5, krylov_depth=6, generator=seeded())
     reached = pairs.vectors.flatten(2).norm(dim=2) > 0
     assert (reached.sum(1) == 1).all()
 
 
 def test_unconverged_pairs_of_summands_are_sound() -> None:
     operator = GramOperator(global_ntk(build_model("rnn").linearize(normal(3, 6, 3))).propagator)
-    pairs = leading_eigenpairs(
-        operator, 5, krylov_block=1, krylov_depth=3, generator=seeded(), summands=3
-    )
+    pairs = leading_eigenpairs(operator, 5, krylov_block=1, krylov_depth=3, generator=seeded())
     assert_sound(pairs, operator, 5)
     assert pairs.residuals[0] > 1e-6
 

@@ -11,8 +11,8 @@ from oracles import build_model, normal, rotation, seeded, spectrum
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.samplers import Sampler
 from kpflow_cli.estimators.statistics import (
-    Sampler,
     cosine_alignment,
     effective_rank,
     frobenius_norm,
@@ -62,7 +62,7 @@ def test_every_reduction(name: str, statistic: str) -> None:
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_closed_forms_are_preferred(statistic: str) -> None:
-    ntk = global_ntk(build_model("gru").trace(normal(3, 4, 3)))
+    ntk = global_ntk(build_model("gru").linearize(normal(3, 4, 3)))
     estimator, oracle = STATISTICS[statistic]
     for operator in (ntk.core, ntk.parameter_operator):
         estimate = estimator(operator, 2)
@@ -71,14 +71,14 @@ def test_closed_forms_are_preferred(statistic: str) -> None:
 
 
 def test_closed_form_of_the_norm_of_the_propagator() -> None:
-    propagator = global_ntk(build_model("gru").trace(normal(3, 4, 3))).propagator
+    propagator = global_ntk(build_model("gru").linearize(normal(3, 4, 3))).propagator
     assert frobenius_norm(propagator).value == pytest.approx(
         propagator.dense().norm().item(), rel=1e-12
     )
 
 
 def test_forward_and_reverse_mode_agree() -> None:
-    ntk = global_ntk(build_model("gru", units=10).trace(normal(5, 12, 3)))
+    ntk = global_ntk(build_model("gru", units=10).linearize(normal(5, 12, 3)))
     exact = ntk.dense()
     for operator in (ntk, ntk.companion):
         for estimator, oracle in STATISTICS.values():
@@ -160,7 +160,7 @@ def test_operators_without_a_common_space_are_refused() -> None:
 
 @pytest.mark.parametrize("axes", [("unit",), ("trial", "time")])
 def test_alignment_of_partial_traces(axes: tuple[str, ...]) -> None:
-    ntk = global_ntk(build_model("gru", units=10).trace(normal(5, 12, 3)))
+    ntk = global_ntk(build_model("gru", units=10).linearize(normal(5, 12, 3)))
     first, second = trace_over(ntk, *axes), trace_over(ntk.core, *axes)
     a, c = first.dense(), second.dense()
     exact = ((a * c).sum() / (a.norm() * c.norm())).item()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.estimators.probes import orthonormalize
+from kpflow_cli.estimators.samplers import Sampler
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
-from kpflow_cli.estimators.statistics import Sampler
 from kpflow_cli.measures.records.outputs import SHOWN_TRIALS
 from kpflow_cli.measures.records.scene import Rows, Scene, shown
 from kpflow_cli.ntk import GlobalNTK

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in what the user asked for; told in one line, exit status 2."""
+    """A mistake in what the user asked for; told in one line, exit status 2.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> print(kp.UserError.unknown("dtype", "float46", ["float32", "float64"]))
+        dtype=float46: unknown (did you mean 'float64'?); valid: float32, float64
+    """
 
     @classmethod
     def unknown(cls, key: str, value: object, valid: Iterable[str]) -> UserError:
@@ -24,6 +30,13 @@ class InUseError(UserError):
 class FailedRunError(Exception):
     """Sound input, but the work failed (training diverged, a verification does not hold); told in
     one line, exit status 1.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> raise kp.FailedRunError("training diverged")
+        Traceback (most recent call last):
+            ...
+        kpflow_cli.errors.FailedRunError: training diverged
     """
 
 

@@ -17,7 +17,13 @@ _DEGENERATE = 1e-6
 
 @dataclass(frozen=True)
 class Batch:
-    """Trials: inputs ``(B, T, n_in)`` and targets ``(B, T, n_out)``, float64."""
+    """Trials: inputs ``(B, T, n_in)`` and targets ``(B, T, n_out)``, float64.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> kp.Batch(torch.zeros(5, 6, 3), torch.zeros(5, 6, 1)).inputs.shape
+        torch.Size([5, 6, 3])
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -29,11 +35,28 @@ class Batch:
 
 @runtime_checkable
 class Task(Protocol):
-    """A supervised task over time.
+    """A supervised task over time. Any class with these attributes and methods is one.
 
     Attributes:
         input_size: n_in, channels in.
         output_size: n_out, channels out.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> class Echo:
+        ...     input_size = output_size = 1
+        ...
+        ...     def training_batch(self, batch_size, generator):
+        ...         inputs = torch.randn(batch_size, 6, 1, generator=generator)
+        ...         return kp.Batch(inputs, inputs)
+        ...
+        ...     def evaluation_batch(self):
+        ...         return self.training_batch(4, torch.Generator().manual_seed(0))
+        ...
+        ...     def accuracy(self, outputs, targets):
+        ...         return float(((outputs - targets).abs() < 0.1).double().mean())
+        >>> isinstance(Echo(), kp.Task)
+        True
     """
 
     input_size: int
@@ -51,7 +74,16 @@ class Task(Protocol):
 
 @runtime_checkable
 class TeacherTask(Protocol):
-    """What a task has besides, whose targets are the outputs of a network like the trained one."""
+    """What a task has besides, whose targets are the outputs of a network like the trained one.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> class Imitation:
+        ...     def prepare(self, student, draw_teacher, generator):
+        ...         self.teacher = draw_teacher()
+        >>> isinstance(Imitation(), kp.TeacherTask)
+        True
+    """
 
     def prepare(
         self, student: nn.Module, draw_teacher: Callable[..., nn.Module], generator: torch.Generator

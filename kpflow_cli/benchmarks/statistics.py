@@ -16,8 +16,8 @@ from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import orthonormalize, random_frame, range_sketch
 from kpflow_cli.estimators.samplers import Sampler
-from kpflow_cli.estimators.statistics import until
 from kpflow_cli.estimators.spectrum import leading_eigenpairs
+from kpflow_cli.estimators.statistics import until
 from kpflow_cli.ntk import RecurrentNTK
 from kpflow_cli.operators import AxisConstant, Identity, mean_over
 

@@ -17,6 +17,14 @@ class Estimate:
             its rounding; 0 for an exact value, NaN where it is unknown, as with too few probes.
         num_probes: random vectors that the standard error rests on; 0 for an exact value.
         method: how it was found.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> print(kp.Estimate(348.13, 4.21, 40), kp.Estimate(2.0))
+        348.1 +- 4.2 (40 probes) 2 (exact)
+        >>> low, high = kp.Estimate(348.13, 4.21, 40).interval(0.95)
+        >>> round(low, 1), round(high, 1)
+        (339.6, 356.6)
     """
 
     value: float

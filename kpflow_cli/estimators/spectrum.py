@@ -54,12 +54,26 @@ def leading_singular_triplets(
     operator: LinearOperator,
     count: int,
     *,
-    krylov_block: int,
-    krylov_depth: int,
-    generator: torch.Generator,
+    krylov_block: int | None = None,
+    krylov_depth: int = 10,
+    generator: torch.Generator | None = None,
 ) -> LeadingTriplets:
-    """The ``count`` leading singular triplets of any operator A, from the leading eigenpairs of A
-    A^*; see ``leading_eigenpairs``.
+    """The ``count`` leading singular triplets of any operator A, from the leading eigenpairs of
+    A A^*.
+
+    Args:
+        operator: A, of any shape.
+        count, krylov_block, krylov_depth, generator: as for ``leading_eigenpairs``.
+
+    Returns:
+        Values, descending, each a lower bound; orthonormal ``left`` vectors, ``right`` vectors;
+        ``residuals`` that bound the error of the values.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> triplets = kp.leading_singular_triplets(kp.DenseOperator(torch.ones(4, 9)), 1)
+        >>> triplets.values.round(decimals=5).tolist()
+        [6.0]
     """
     pairs = leading_eigenpairs(
         GramOperator(operator),
@@ -82,18 +96,35 @@ def leading_eigenpairs(
     operator: LinearOperator,
     count: int,
     *,
-    krylov_block: int,
-    krylov_depth: int,
-    generator: torch.Generator,
+    krylov_block: int | None = None,
+    krylov_depth: int = 10,
+    generator: torch.Generator | None = None,
 ) -> LeadingEigenpairs:
     """The ``count`` leading eigenpairs of a symmetric A from the Krylov space of a Gaussian block,
     span(G, A G, ..., A^(depth-1) G).
 
     Rayleigh-Ritz on the whole space, fully reorthogonalized (Musco and Musco 2015). Costs
     ``krylov_block * krylov_depth + count`` products and as many state vectors of memory. Where A is
-    block diagonal over its leading axis, one product serves a Krylov space of each block. Fewer
-    pairs come back where the spaces are smaller than ``count``.
+    block diagonal over its leading axis, one product serves a Krylov space of each block.
+
+    Args:
+        operator: A, symmetric.
+        count: pairs wanted; fewer come back where the spaces are smaller.
+        krylov_block: vectors of G, None for two more than ``count``.
+        krylov_depth: products of each.
+        generator: source of the draws, None for a fresh one of seed 0.
+
+    Returns:
+        Values, descending, each a lower bound; orthonormal ``vectors``; ``residuals`` that bound
+        the error of the values.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> pairs = kp.leading_eigenpairs(kp.DenseOperator(torch.diag(torch.arange(9.0))), 2)
+        >>> pairs.values.round(decimals=3).tolist(), pairs.vectors.shape
+        ([8.0, 7.0], torch.Size([2, 9]))
     """
+    generator = generator or torch.Generator().manual_seed(0)
     summands = operator.in_shape[0] if operator.block_diagonal else 1
     dimension = operator.in_size // summands
     factor = operator.gram_factor
@@ -105,7 +136,7 @@ def leading_eigenpairs(
     def as_block(rows: Tensor) -> Tensor:
         return rows.transpose(0, 1).reshape(-1, *operator.in_shape)
 
-    start = min(krylov_block, dimension)
+    start = min(krylov_block or count + 2, dimension)
     basis_size = min(start * krylov_depth, dimension)
     basis = torch.empty(
         summands, basis_size, dimension, dtype=operator.dtype, device=operator.device

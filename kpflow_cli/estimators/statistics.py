@@ -38,8 +38,23 @@ def trace(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """tr A of a symmetric positive semi-definite operator; with a ``tolerance`` probes are added
-    until the standard error is at most that share of the value, up to ``most_probes``.
+    """tr A.
+
+    Args:
+        operator: symmetric positive semi-definite.
+        num_probes: random vectors; as many as there are dimensions make the value exact.
+        generator: source of the draws, None for a fresh one of seed 0.
+        tolerance: relative standard error that probes are added for.
+        most_probes: where that ends.
+
+    Returns:
+        The estimate with its standard error; exact where the spectrum is known in closed form.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> flat = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> print(kp.trace(flat))
+        24 (exact)
     """
     if (known := operator.trace()) is not None:
         return Estimate(known)
@@ -57,7 +72,24 @@ def frobenius_norm(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """||A||_F of a symmetric positive semi-definite operator; ``tolerance`` as for ``trace``."""
+    """||A||_F, the root of the sum of the squares of the eigenvalues.
+
+    Args:
+        operator: symmetric positive semi-definite.
+        num_probes: random vectors; as many as there are dimensions make the value exact.
+        generator: source of the draws, None for a fresh one of seed 0.
+        tolerance: relative standard error that probes are added for.
+        most_probes: where that ends.
+
+    Returns:
+        The estimate with its standard error; exact where the spectrum is known in closed form.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> flat = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> print(kp.frobenius_norm(flat))
+        4.89898 (exact)
+    """
     norm = operator.frobenius_norm()
     if norm is not None:
         return Estimate(norm)
@@ -74,11 +106,26 @@ def effective_rank(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """Participation ratio tr(A)^2 / ||A||_F^2 of a symmetric positive semi-definite operator;
-    ``tolerance`` as for ``trace``.
+    """Participation ratio tr(A)^2 / ||A||_F^2 (arXiv 2605.08746, section 2).
 
     Of a partial trace of J J^*, such as ``trace_over(ntk, "unit")``, it costs forward products J w
     only.
+
+    Args:
+        operator: symmetric positive semi-definite.
+        num_probes: random vectors; as many as there are dimensions make the value exact.
+        generator: source of the draws, None for a fresh one of seed 0.
+        tolerance: relative standard error that probes are added for.
+        most_probes: where that ends.
+
+    Returns:
+        The estimate with its standard error; exact where the spectrum is known in closed form.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> flat = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> print(kp.effective_rank(flat))
+        24 (exact)
     """
     eigenvalues = operator.eigenvalues()
     if eigenvalues is not None:
@@ -97,10 +144,26 @@ def cosine_alignment(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """<A, C>_F / (||A||_F ||C||_F) of two symmetric positive semi-definite operators on one space,
-    within [0, 1].
+    """<A, C>_F / (||A||_F ||C||_F) of two operators on one space, within [0, 1].
 
     Two partial traces of operators F F^* are sampled by products with each F, on probes of its own.
+
+    Args:
+        first, second: symmetric positive semi-definite.
+        num_probes, generator, tolerance, most_probes: as for ``trace``.
+
+    Returns:
+        The estimate with its standard error.
+
+    Raises:
+        ValueError: for operators on different spaces.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> gru = torch.nn.GRU(3, 4, batch_first=True)
+        >>> ntk = kp.global_ntk(kp.linearize(gru, torch.randn(5, 6, 3), state=lambda y: y[0]))
+        >>> 0 < kp.cosine_alignment(ntk, ntk.core).value < 1
+        True
     """
     generator = generator or torch.Generator().manual_seed(0)
     one, two = (_sample_partial_trace(operator, generator) for operator in (first, second))
@@ -119,7 +182,21 @@ def cosine_alignment(
 
 
 def rayleigh_quotient(operator: LinearOperator, vector: Tensor) -> Estimate:
-    """<q, A q> / <q, q>, exact."""
+    """<q, A q> / <q, q>, exact.
+
+    Args:
+        operator: A, on one space.
+        vector: q, of shape ``operator.in_shape``.
+
+    Returns:
+        The value, without error.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> doubling = kp.DenseOperator(2 * torch.eye(3))
+        >>> print(kp.rayleigh_quotient(doubling, torch.ones(3)))
+        2 (exact)
+    """
     image = images(operator, vector.unsqueeze(0))[0].double()
     flat = vector.flatten().double()
     quadratic = image.square().sum() if operator.gram_factor is not None else flat @ image

@@ -28,10 +28,25 @@ from kpflow_cli.operators.base import LinearOperator
 def hutchinson_trace(
     operator: LinearOperator, num_probes: int, *, generator: torch.Generator
 ) -> Estimate:
-    """Mean of <z_i, A z_i> over k = ``num_probes`` >= 2 standard normal vectors z_i; unbiased
-    (Girard 1989, Hutchinson 1990).
+    """Mean of <z_i, A z_i> over k = ``num_probes`` standard normal vectors z_i; unbiased (Girard
+    1989, Hutchinson 1990). Its variance is 2 ||A||_F^2 / k for a symmetric A.
 
-    Its variance is 2 ||A||_F^2 / k for a symmetric A.
+    Args:
+        operator: A, square.
+        num_probes: products with A, at least 2.
+        generator: source of the draws.
+
+    Returns:
+        The estimate with its standard error, exact where the products span the space.
+
+    Raises:
+        ValueError: for an operator that is not square, or too few products.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> a = kp.DenseOperator(torch.diag(torch.arange(1.0, 9.0)))
+        >>> print(kp.hutchinson_trace(a, 8, generator=torch.Generator().manual_seed(0)))
+        36 (exact)
     """
     if (exact := _exact_trace(operator, num_probes, at_least=2)) is not None:
         return exact
@@ -48,8 +63,25 @@ def hutch_plus_plus_trace(
     """tr(Q^* A Q) plus the mean of <z_i, A z_i> over vectors z_i orthogonal to Q; unbiased.
 
     Q is an orthonormal basis of A times a Gaussian block (Meyer, Musco, Musco and Woodruff 2021). A
-    third of ``num_probes`` >= 4 each goes into that product, into A Q and into the z_i, which are
+    third of ``num_probes`` each goes into that product, into A Q and into the z_i, which are
     uniform on the sphere of squared radius N - rank Q.
+
+    Args:
+        operator: A, square.
+        num_probes: products with A, at least 4.
+        generator: source of the draws.
+
+    Returns:
+        The estimate with its standard error, exact where the products span the space.
+
+    Raises:
+        ValueError: for an operator that is not square, or too few products.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> a = kp.DenseOperator(torch.diag(torch.arange(1.0, 9.0)))
+        >>> print(kp.hutch_plus_plus_trace(a, 8, generator=torch.Generator().manual_seed(0)))
+        36 (exact)
     """
     if (exact := _exact_trace(operator, num_probes, at_least=4)) is not None:
         return exact
@@ -72,8 +104,25 @@ def xtrace(operator: LinearOperator, num_probes: int, *, generator: torch.Genera
     times all vectors but z_i; unbiased.
 
     r_i = (I - Q_i Q_i^*) z_i of a Gaussian z_i, and c_i sets its squared length to N - rank Q_i
-    (Epperly, Tropp and Webber 2024). ``num_probes`` >= 4 products serve k = ``num_probes // 2``
+    (Epperly, Tropp and Webber 2024). ``num_probes`` products serve k = ``num_probes // 2``
     vectors.
+
+    Args:
+        operator: A, square.
+        num_probes: products with A, at least 4.
+        generator: source of the draws.
+
+    Returns:
+        The estimate with its standard error, exact where the products span the space.
+
+    Raises:
+        ValueError: for an operator that is not square, or too few products.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> a = kp.DenseOperator(torch.diag(torch.arange(1.0, 9.0)))
+        >>> print(kp.xtrace(a, 8, generator=torch.Generator().manual_seed(0)))
+        36 (exact)
     """
     if (exact := _exact_trace(operator, num_probes, at_least=4)) is not None:
         return exact
@@ -101,10 +150,27 @@ def xnystrace(operator: LinearOperator, num_probes: int, *, generator: torch.Gen
     unbiased.
 
     A_i = Y (Z^* Y)^(-1) Y^*, Y = A Z, is the Nystrom approximation from all of k = ``num_probes``
-    >= 2 Gaussian vectors but z_i, and c_i sets the squared length of the part of z_i orthogonal to
+    Gaussian vectors but z_i, and c_i sets the squared length of the part of z_i orthogonal to
     the others to N - k + 1 (Epperly, Tropp and Webber 2024). All of it for A + s I of a shift s at
-    rounding level, whose trace s N is taken off. Raises ValueError where the products show that A
-    is not positive semi-definite.
+    rounding level, whose trace s N is taken off. Where the products show that A is not positive
+    semi-definite, ValueError is raised.
+
+    Args:
+        operator: A, square.
+        num_probes: products with A, at least 2.
+        generator: source of the draws.
+
+    Returns:
+        The estimate with its standard error, exact where the products span the space.
+
+    Raises:
+        ValueError: for an operator that is not square, or too few products.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> a = kp.DenseOperator(torch.diag(torch.arange(1.0, 9.0)))
+        >>> print(kp.xnystrace(a, 8, generator=torch.Generator().manual_seed(0)))
+        36 (exact)
     """
     if (exact := _exact_trace(operator, num_probes, at_least=2)) is not None:
         return exact

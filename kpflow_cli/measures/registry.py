@@ -16,12 +16,19 @@ from kpflow_cli.measures.subject import Subject
 
 @dataclass(frozen=True)
 class Measure:
-    """Something to measure at a checkpoint.
+    """Something to measure at a checkpoint; one of your own is named in the configuration,
+    ``analysis.measures=[ntk,my_package.my_measure]``.
 
     Attributes:
         rows: makes the rows of measurements.csv and spectra.csv.
         needs_core: whether it is left out of a network without a Kronecker core.
         needs_leading: whether it uses ``Subject.leading``.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> nothing = kp.Measure(lambda subject: kp.Measured())
+        >>> nothing.needs_core, nothing.needs_leading
+        (False, False)
     """
 
     rows: Callable[[Subject], Measured]

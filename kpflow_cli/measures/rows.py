@@ -18,7 +18,13 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of measurements.csv, its step apart."""
+    """One row of measurements.csv, its step apart.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> kp.Measurement("ntk", "trace", "full", kp.Estimate(2.0)).quantity
+        'trace'
+    """
 
     operator: str
     quantity: str
@@ -39,7 +45,14 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one measure, or all of a checkpoint, found."""
+    """What one measure, or all of a checkpoint, found: rows of measurements.csv, and spectra.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> rows = (kp.Measurement("ntk", "trace", "full", kp.Estimate(2.0)),)
+        >>> len(kp.Measured(rows).measurements), kp.Measured(rows).spectra
+        (1, ())
+    """
 
     measurements: tuple[Measurement, ...] = ()
     spectra: tuple[Spectrum, ...] = ()

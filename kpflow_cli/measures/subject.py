@@ -26,10 +26,20 @@ class Subject:
     Attributes:
         ntk: in the precision of the run, for estimates.
         precise: the same in double precision, for what is exact.
-        target_directions: the target modes carried back through the readout, unit vectors ``(k, B,
-            T, n)``.
+        target_directions: the target modes carried back through the readout, unit vectors
+            ``(k, B, T, n)``.
         analysis: what is measured, with how much work.
         generator: of every random draw.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> def stable_rank(subject):
+        ...     norm = kp.frobenius_norm(subject.ntk, generator=subject.generator)
+        ...     value = (norm.value / subject.leading.values[0].item()) ** 2
+        ...     row = kp.Measurement("ntk", "stable_rank", "full", kp.Estimate(value))
+        ...     return kp.Measured((row,))
+        >>> kp.Measure(stable_rank, needs_leading=True).needs_core
+        False
     """
 
     ntk: GlobalNTK

@@ -18,6 +18,24 @@ class Model(nn.Module, ABC):
 
     Attributes:
         others: what becomes of trained parameters outside of linear maps.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> class Perceptron(kp.Model):
+        ...     def __init__(self, *, input_size, output_size, generator):
+        ...         super().__init__()
+        ...         self.hidden = torch.nn.Linear(input_size, 4)
+        ...         self.readout = torch.nn.Linear(4, output_size)
+        ...
+        ...     def forward(self, inputs):
+        ...         states = self.hidden(inputs).tanh()
+        ...         return self.readout(states), states
+        ...
+        ...     def linearize(self, inputs):
+        ...         return kp.linearize(self, inputs, state=lambda result: result[1])
+        >>> network = Perceptron(input_size=3, output_size=1, generator=torch.Generator())
+        >>> kp.global_ntk(network.linearize(torch.randn(5, 6, 3))).in_shape
+        (5, 6, 4)
     """
 
     others: OtherParameters = "refuse"
@@ -58,10 +76,18 @@ class RecurrentModel(Model):
     Attributes:
         input_size: n_in.
         readout: from states to outputs.
-        fixed_points: states planted at initialization that zero input leaves where they are, ``(k,
-            n)``.
+        fixed_points: states planted at initialization that zero input leaves where they are,
+            ``(k, n)``.
         recurrent_weight, input_weight: names of the parameters that act on the state and on the
             input.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> from kpflow_cli.models.rnn import VanillaRNN
+        >>> draws = {"gain": 1.0, "initialization": "orthogonal", "generator": torch.Generator()}
+        >>> network = VanillaRNN(input_size=3, output_size=1, units=4, bias=True, **draws)
+        >>> isinstance(network, kp.RecurrentModel), network.linearize(torch.randn(5, 6, 3)).shape
+        (True, (5, 6, 4))
     """
 
     recurrent_weight: ClassVar[str]

@@ -25,6 +25,13 @@ class Trajectory(ABC):
         state: what NTK_S acts on, detached; usually ``(B, T, n)``.
         traced: the watched pass that found the weight sites; None where the network says itself
             what they are, and is a recurrence.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> layer, inputs = torch.nn.Linear(3, 4), torch.randn(5, 6, 3)
+        >>> trajectory = kp.linearize(layer, inputs, state=lambda result: result)
+        >>> isinstance(trajectory, kp.Trajectory), trajectory.state.shape
+        (True, torch.Size([5, 6, 4]))
     """
 
     state: Tensor
@@ -48,12 +55,22 @@ class Trajectory(ABC):
 
 
 class GlobalNTK(GramOperator):
-    """NTK_S = P K P^* = J J^*, J = d state / d parameters, symmetric positive semi-definite.
+    """NTK_S = P K P^* = J J^*, J = d state / d parameters, symmetric positive semi-definite
+    (arXiv 2605.08746, Theorem 1).
 
     Attributes:
         propagator: P, from the outputs of weight sites to the state.
         parameter_operator: K, on the outputs of weight sites.
         factor: J.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> gru = torch.nn.GRU(3, 4, batch_first=True)
+        >>> ntk = kp.global_ntk(kp.linearize(gru, torch.randn(5, 6, 3), state=lambda y: y[0]))
+        >>> print(ntk, ntk.core)
+        P K P^* V V^T (x) I
+        >>> (ntk @ torch.randn(5, 6, 4)).shape
+        torch.Size([5, 6, 4])
     """
 
     symbol = "P K P^*"
@@ -90,5 +107,22 @@ class GlobalNTK(GramOperator):
 
 
 def global_ntk(trajectory: Trajectory, *, compressed: bool = True) -> GlobalNTK:
-    """NTK_S along a trajectory; ``compressed`` as ``Trajectory.ntk`` says."""
+    """NTK_S along a trajectory.
+
+    Args:
+        trajectory: of any network, from ``linearize`` or from ``Model.linearize``.
+        compressed: leave out what is below rounding relative to the whole operator, for cheaper
+            products; without, also a form <q, NTK_S q> that is many orders below the operator's
+            norm is right. That of a traced network is never compressed.
+
+    Returns:
+        NTK_S with its factors: ``.propagator``, ``.parameter_operator``, ``.core``.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> mlp = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh())
+        >>> ntk = kp.global_ntk(kp.linearize(mlp, torch.randn(5, 6, 3), state="1"))
+        >>> ntk.in_shape, ntk.parameter_operator.in_shape
+        ((5, 6, 4), (120,))
+    """
     return trajectory.ntk(compressed=compressed)

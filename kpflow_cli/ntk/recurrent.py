@@ -38,6 +38,12 @@ class WeightSite:
             share is one tensor.
         weight_trains: whether W_s is among the trained parameters.
         bias_trains: whether the site has a bias that is trained.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> inputs, slope = torch.randn(5, 6, 3), torch.ones(5, 6, 4)
+        >>> kp.WeightSite("input", torch.randn(4, 3), inputs, (slope,)).regressors().shape
+        torch.Size([5, 6, 3])
     """
 
     name: str
@@ -59,15 +65,23 @@ class WeightSite:
 
 @dataclass(frozen=True)
 class RecurrentTrajectory(Trajectory):
-    """A trajectory and its derivatives: all that P, K, the core and NTK_S are made of.
+    """A trajectory of a recurrent network and its derivatives, which the network says itself.
 
     Attributes:
         state: h, shape ``(B, T, n)``.
         sites: every weight site that reaches the state.
         recurrent: the site whose variable is a function of h_{t-1}.
         carry: direct elementwise derivative of h_t with respect to h_{t-1}, shape ``(B, T, n)``.
-        input_slope: derivative of the recurrent site variable with respect to h_{t-1}, elementwise,
-            shape ``(B, T, n)``.
+        input_slope: derivative of the recurrent site variable with respect to h_{t-1},
+            elementwise, shape ``(B, T, n)``.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> zeros, ones = torch.zeros(5, 6, 4), torch.ones(5, 6, 4)
+        >>> site = kp.WeightSite("recurrent", 0.5 * torch.eye(4), zeros, (ones,))
+        >>> linear = kp.RecurrentTrajectory(zeros, (site,), site, carry=zeros, input_slope=ones)
+        >>> linear.ntk().propagator.matvec(ones)[0, :3, 0]
+        tensor([1.0000, 1.5000, 1.7500])
     """
 
     state: Tensor

@@ -321,7 +321,36 @@ def linearize(
     module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse"
 ) -> TracedTrajectory:
     """Run ``module(*inputs)`` in evaluation mode, find its weight sites and linearize it around
-    them; see ``find_sites``.
+    them.
+
+    What is found is checked against the module's own gradient; the module and its parameters stay
+    as they are. Warns where the module is in training mode and this makes a difference.
+
+    Args:
+        module: any network whose trained parameters act through linear maps.
+        inputs: what it is called with; trials and times are the first two axes of the first.
+        state: what NTK_S acts on. A submodule's name: its output (the first tensor, if it returns
+            several; stacked over time along axis 1 where it is called step by step). A function
+            of what forward returns. A ``SiteState``: the outputs or the variables of all weight
+            sites side by side, ``(B, T, m)``. None: all site outputs one after the other,
+            ``(N,)``.
+        others: what becomes of trained parameters that reach the state otherwise: ``"refuse"``,
+            or ``"autograd"`` to count them by differentiating through them.
+
+    Returns:
+        The trajectory, of which ``global_ntk`` makes NTK_S.
+
+    Raises:
+        UserError: for a parameter that reaches the state otherwise or unseen, a forward that is
+            no function, a state that cannot be found, a module without weight sites, numbers that
+            are not finite or not of single or double precision.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> gru = torch.nn.GRU(3, 4, num_layers=2, batch_first=True)
+        >>> trajectory = kp.linearize(gru, torch.randn(5, 6, 3), state=lambda result: result[0])
+        >>> trajectory.state.shape
+        torch.Size([5, 6, 4])
     """
     return TracedTrajectory(find_sites(module, *inputs, state=state, others=others))
 

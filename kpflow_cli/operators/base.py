@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -29,8 +29,17 @@ class LinearOperator(ABC):
     way. Arguments are validated here, once.
 
     ``P @ K @ P.adjoint``, ``A + B``, ``A - B``, ``2 * A`` and ``-A`` are operators again; ``str``
-    prints their formula. Operators whose shapes, dtypes or devices do not fit raise ValueError when
+    prints their formula. ``A @ q`` is a product with a vector of shape ``in_shape`` or with a block
+    of them. Operators, or vectors, whose shapes, dtypes or devices do not fit raise ValueError when
     they are put together.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> a = kp.DenseOperator(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+        >>> print(a @ a.adjoint, (a @ a.adjoint).dense().tolist())
+        A A^* [[5.0, 2.0], [2.0, 1.0]]
+        >>> a @ torch.tensor([1.0, 1.0])
+        tensor([3., 1.])
     """
 
     in_shape: tuple[int, ...]
@@ -171,8 +180,18 @@ class LinearOperator(ABC):
             dtype=torch.empty(0, dtype=self.dtype).numpy().dtype,
         )
 
-    def __matmul__(self, other: LinearOperator) -> LinearOperator:
-        return Composition(self, other)
+    @overload
+    def __matmul__(self, other: LinearOperator) -> LinearOperator: ...
+
+    @overload
+    def __matmul__(self, other: Tensor) -> Tensor: ...
+
+    def __matmul__(self, other: LinearOperator | Tensor) -> LinearOperator | Tensor:
+        if isinstance(other, LinearOperator):
+            return Composition(self, other)
+        if not isinstance(other, Tensor):
+            return NotImplemented
+        return self.matvec(other) if other.ndim == len(self.in_shape) else self.matblock(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented

@@ -9,7 +9,14 @@ from kpflow_cli.operators.base import PRODUCT, LinearOperator
 
 
 class GramOperator(LinearOperator):
-    """F F^*, symmetric positive semi-definite by construction, from its factor F."""
+    """F F^*, symmetric positive semi-definite by construction, from its factor F.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> factor = kp.DenseOperator(torch.tensor([[1.0], [2.0]]), symbol="F")
+        >>> print(kp.GramOperator(factor), kp.trace(kp.GramOperator(factor)))
+        F F^* 5 (exact)
+    """
 
     symbol = ""
     binding = PRODUCT

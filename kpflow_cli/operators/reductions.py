@@ -18,10 +18,23 @@ _COLUMNS_AT_ONCE = 32
 
 def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
     """The ``mean`` reduction E^* A E: apply A to tensors constant along the named axes and average
-    the result along them.
+    the result along them (arXiv 2605.08746, Fig. 7). E is the isometry onto such tensors.
 
-    E is the isometry onto such tensors. Axes are those of ``operator.axes``; raises ValueError for
-    another name.
+    Args:
+        operator: A, on one space.
+        names: axes of ``operator.axes``, such as ``"trial"``, ``"time"``, ``"unit"``.
+
+    Returns:
+        An operator on the axes that stay.
+
+    Raises:
+        ValueError: for a name that is no axis of the operator.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> ntk = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> kp.mean_over(ntk, "unit").in_shape, kp.mean_over(ntk, "trial", "time").in_shape
+        ((2, 3), (4,))
     """
     constant = AxisConstant(operator, *names)
     return constant.adjoint @ operator @ constant
@@ -29,19 +42,46 @@ def mean_over(operator: LinearOperator, *names: str) -> LinearOperator:
 
 def trace_over(operator: LinearOperator, *names: str) -> PartialTrace:
     """The ``trace`` reduction: the partial trace over the named axes, which does not depend on a
-    basis and keeps the trace.
+    basis and keeps the trace (arXiv 2605.08746, Fig. 7).
 
-    Raises ValueError for a name that is not in ``operator.axes``.
+    Args:
+        operator: A, on one space.
+        names: axes of ``operator.axes``, such as ``"trial"``, ``"time"``, ``"unit"``.
+
+    Returns:
+        An operator on the axes that stay.
+
+    Raises:
+        ValueError: for a name that is no axis of the operator.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> ntk = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> kp.trace_over(ntk, "trial", "time").dense().diagonal().tolist()
+        [6.0, 6.0, 6.0, 6.0]
     """
     return PartialTrace(operator, *names)
 
 
 def restrict(operator: LinearOperator, **indices: int | slice | Sequence[int]) -> LinearOperator:
-    """The block of an operator at chosen indices of named axes, such as ``restrict(ntk, trial=0,
-    time=slice(30, 60))``.
+    """The block of an operator at chosen indices of named axes. Every axis stays; a single index
+    leaves it with size 1.
 
-    Every axis stays; a single index leaves it with size 1. Raises ValueError for an axis that the
-    operator does not have.
+    Args:
+        operator: A, on one space.
+        indices: an index, a slice or several indices by the name of an axis.
+
+    Returns:
+        An operator on the block.
+
+    Raises:
+        ValueError: for an axis that the operator does not have, or an index outside of it.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> ntk = kp.GramOperator(kp.DenseOperator(torch.eye(24), out_shape=(2, 3, 4)))
+        >>> kp.restrict(ntk, trial=0, time=slice(1, 3)).in_shape
+        (1, 2, 4)
     """
     block = _Block(operator, indices)
     return block.adjoint @ operator @ block

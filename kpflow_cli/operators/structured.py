@@ -14,7 +14,13 @@ from kpflow_cli.operators.base import TENSOR, LinearOperator
 
 
 class Identity(LinearOperator):
-    """I on tensors of one shape."""
+    """I on tensors of one shape.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> kp.Identity((2, 3), dtype=torch.float64)
+        <I: (2, 3) -> (2, 3), torch.float64>
+    """
 
     symbol = "I"
 
@@ -43,7 +49,12 @@ class Identity(LinearOperator):
 
 class DenseOperator(LinearOperator):
     """A matrix ``(prod(out_shape), prod(in_shape))`` as an operator; shapes default to flat
-    vectors, ``symbol`` is its name in formulas.
+    vectors, ``symbol`` is its name in formulas. Raises ValueError where they do not fit.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> kp.DenseOperator(torch.ones(6, 2), out_shape=(2, 3), symbol="V")
+        <V: (2,) -> (2, 3), torch.float32>
     """
 
     def __init__(
@@ -73,7 +84,13 @@ class DenseOperator(LinearOperator):
 
 class TensorProduct(LinearOperator):
     """A (x) B on tensors of shape ``(*A.in_shape, *B.in_shape)``: A acts on the leading axes, B on
-    the trailing ones.
+    the trailing ones. Raises ValueError where dtypes or devices differ.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> v = kp.DenseOperator(torch.ones(3, 2), symbol="V")
+        >>> print(kp.TensorProduct(v @ v.adjoint, kp.Identity((4,), dtype=torch.float32)))
+        V V^* (x) I
     """
 
     binding = TENSOR
@@ -141,7 +158,13 @@ class WrappedOperator(LinearOperator):
 
     That of scipy.sparse.linalg, which takes flat numpy vectors, is one; shapes and dtype are those
     of the object where it has a ``shape`` and ``dtype``. Tensors go in as they are, or as numpy
-    arrays if ``as_numpy``.
+    arrays if ``as_numpy``. Raises ValueError for an object without a shape where none is given.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> theirs = kp.DenseOperator(torch.ones(3, 2, dtype=torch.float64))
+        >>> kp.WrappedOperator(theirs, in_shape=(2,), out_shape=(3,)).dense().shape
+        torch.Size([3, 2])
     """
 
     def __init__(

@@ -145,7 +145,7 @@ class RunFolder:
         checkpoint is truncated or another run's.
         """
         checkpoints = [
-            self._load(path) for path in sorted((self.path / "checkpoints").glob("*.pt"))
+            self.load_checkpoint(path) for path in sorted((self.path / "checkpoints").glob("*.pt"))
         ]
         return max(checkpoints, key=lambda checkpoint: checkpoint.step, default=None)
 
@@ -209,7 +209,8 @@ class RunFolder:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, content)
 
-    def _load(self, path: Path) -> Checkpoint:
+    def load_checkpoint(self, path: Path) -> Checkpoint:
+        """A checkpoint of this run. Raises UserError for a file that is none."""
         try:
             content = torch.load(path, weights_only=True, map_location="cpu")
             checkpoint = Checkpoint(*(content[name] for name in Checkpoint.__dataclass_fields__))

@@ -109,18 +109,8 @@ def find_sites(
 ) -> TracedPass:
     """Watch ``module(*inputs)`` in evaluation mode and find its weight sites.
 
-    ``state`` names the state: a submodule whose output it is (the first tensor, if it returns
-    several; stacked over time along axis 1 where it is called step by step), or a function of what
-    forward returns. None makes all site outputs the state, one after the other, ``(N,)``; a
-    ``SiteState`` has them, or the site variables, by trial and time, the first two axes of the
-    first input. ``others`` says what becomes of trained parameters that reach the state otherwise
-    than through a linear map: ``refuse``, or ``autograd`` to count them by differentiating through
-    them. Every call starts from the buffers and attributes that the module has now.
-
-    Warns where the module is in training mode and this makes a difference. Raises UserError for
-    such a parameter, for one that reaches the state unseen, for a forward that is no function, for
-    a state that cannot be found, for a module without sites and for numbers that are not finite or
-    not of single or double precision.
+    Arguments, warnings and errors are those of ``linearize``. Every call starts from the buffers
+    and attributes that the module has now.
     """
     _refuse_what_is_known_not_to_work(module, inputs)
     _warn_of_evaluation(module)

@@ -22,6 +22,12 @@ from kpflow_cli.tracing.watched_module import StateFinder, WatchedModule
 class SiteState(Enum):
     """A state that all weight sites make up, side by side along the unit axis, ``(B, T, m)``: their
     outputs u_s or their variables v_s.
+
+    Example:
+        >>> import torch, kpflow_cli as kp
+        >>> mlp = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+        >>> kp.linearize(mlp, torch.randn(5, 6, 3), state=kp.SiteState.OUTPUTS).state.shape
+        torch.Size([5, 6, 6])
     """
 
     OUTPUTS = "site_outputs"

@@ -275,3 +275,14 @@ def test_products_refuse_another_dtype() -> None:
         dense_operator((3,), (3,)).matvec(torch.ones(3))
     with pytest.raises(ValueError, match=r"float64.*float32"):
         dense_operator((3,), (3,)).adjoint_matblock(torch.ones(1, 3))
+
+
+def test_product_with_tensors() -> None:
+    operator = DenseOperator(normal(6, 4), (2, 2), (2, 3))
+    block = normal(5, 2, 2)
+    assert torch.equal(operator @ block[0], operator.matvec(block[0]))
+    assert torch.equal(operator @ block, operator.matblock(block))
+    with pytest.raises(ValueError, match=r"takes vectors of shape \(2, 2\), got \(2, 3\)"):
+        operator @ normal(5, 2, 3)
+    with pytest.raises(TypeError):
+        operator @ 2.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kpflow_cli.errors import FailedRunError, UserError
     from kpflow_cli.estimators.estimate import Estimate
+    from kpflow_cli.estimators.exchangeable_traces import xnystrace, xtrace
     from kpflow_cli.estimators.spectrum import leading_eigenpairs, leading_singular_triplets
     from kpflow_cli.estimators.statistics import (
         cosine_alignment,
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
         rayleigh_quotient,
         trace,
     )
-    from kpflow_cli.estimators.trace_methods import (
-        hutch_plus_plus_trace,
-        hutchinson_trace,
-        xnystrace,
-        xtrace,
-    )
+    from kpflow_cli.estimators.trace_methods import hutch_plus_plus_trace, hutchinson_trace
     from kpflow_cli.measures.layers import layer_shares
     from kpflow_cli.measures.registry import Measure
     from kpflow_cli.measures.rows import Measured, Measurement
@@ -65,12 +61,8 @@ _HOMES = {
         "rayleigh_quotient",
         "trace",
     ),
-    "estimators.trace_methods": (
-        "hutch_plus_plus_trace",
-        "hutchinson_trace",
-        "xnystrace",
-        "xtrace",
-    ),
+    "estimators.exchangeable_traces": ("xnystrace", "xtrace"),
+    "estimators.trace_methods": ("hutch_plus_plus_trace", "hutchinson_trace"),
     "measures.layers": ("layer_shares",),
     "measures.registry": ("Measure",),
     "measures.rows": ("Measured", "Measurement"),

@@ -92,7 +92,7 @@ def _run(arguments: list[str]) -> int:
 def _run_job(point: Point) -> None:
     from kpflow_cli.config.validation import identity
     from kpflow_cli.plotting.run_plots import PLOTS
-    from kpflow_cli.run.folder import identity_hash
+    from kpflow_cli.run.identity import identity_hash
     from kpflow_cli.run.runner import run
 
     config = point.config
@@ -115,7 +115,7 @@ def _verify(arguments: list[str]) -> int:
 
 
 def _verify_job(point: Point) -> None:
-    from kpflow_cli.verification.comparisons import verify
+    from kpflow_cli.verification.verify import verify
 
     verify(point.config)
 

@@ -15,7 +15,18 @@ PACKAGES = {"kpflow_cli": ROOT / "kpflow_cli"} | {
 # for each package or module: what it may import of kpflow; the longest matching name counts. Tasks
 # and figures are named by the configuration and by the command, never by the engine.
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "": ("errors",),
+    # the front door names what it opens on
+    "": (
+        "errors",
+        "estimators",
+        "measures",
+        "models",
+        "ntk",
+        "operators",
+        "run",
+        "task",
+        "tracing",
+    ),
     "__main__": ("cli",),
     "cli": (
         "__version__",
@@ -88,7 +99,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "task",
         "tracing",
     ),
-    "run.folder": ("__version__", "errors"),
+    "run.folder": ("__version__", "errors", "run.identity", "run.whole_files"),
+    "run.identity": (),
+    "run.whole_files": (),
     "run.randomness": (),
     "run.signals": (),
     "run.provenance": ("__version__",),
@@ -100,6 +113,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "estimators.estimate",
         "errors",
         "run.folder",
+        "run.identity",
+        "run.whole_files",
         "run.provenance",
         "sweeps",
     ),
@@ -122,6 +137,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "ntk",
         "operators",
         "run.folder",
+        "run.identity",
+        "run.whole_files",
         "run.provenance",
         "task",
     ),

@@ -27,7 +27,8 @@ from kpflow_cli.benchmarks.statistics import (
 )
 from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.run import provenance
-from kpflow_cli.run.folder import Drawing, RunFolder, identity_hash, open_run_folder
+from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
+from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.task import Task
 
 MODELS = ("gru", "rnn")
@@ -322,4 +323,4 @@ def _write(
     for name, table in (("bench", summary), ("bench_detail", detail)):
         folder.write(f"{name}.csv", table.to_csv(index=False).encode())
     folder.write_drawing("bench", draw(detail))
-    folder.write_record({"status": "complete", **provenance.made_by()})
+    folder.write_status({"status": "complete", **provenance.made_by()})

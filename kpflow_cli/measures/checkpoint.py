@@ -40,7 +40,7 @@ def measure(
     subject = Subject(ntk, precise or ntk, target_directions, analysis, generator)
     measures = [find_measure(name) for name in analysis.measures]
     try:
-        found = _measured(subject, measures)
+        found = _measure_all(subject, measures)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise _overflow(ntk.dtype) from None
     rows = tuple(row for each in found for row in each.measurements)
@@ -50,7 +50,7 @@ def measure(
     return Measured(tuple(_with_rounding(row, subject) for row in rows), spectra)
 
 
-def _measured(subject: Subject, measures: Sequence[Measure]) -> list[Measured]:
+def _measure_all(subject: Subject, measures: Sequence[Measure]) -> list[Measured]:
     if any(each.needs_leading for each in measures):
         # before anything else is drawn, whichever measure comes first
         _ = subject.leading

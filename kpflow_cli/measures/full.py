@@ -57,7 +57,7 @@ def measure_full(subject: Subject) -> Measured:
         estimates = (found.trace(), found.frobenius_norm(), found.effective_rank(), *against_range)
         return max(estimates, key=lambda estimate: estimate.relative_error)
 
-    subject.to_tolerance(
+    subject.draw_to_tolerance(
         sampler, least_certain, analysis.probes, None if filled else ntk.in_size - len(sketch)
     )
     found = sampler.statistics()

@@ -32,7 +32,7 @@ def measure_means(subject: Subject) -> Measured:
     analysis, generator = subject.analysis, subject.generator
     for name, axes in _REDUCED_AXES.items():
         reduced = mean_over(subject.ntk, *axes)
-        probes = subject.reduced_probes(reduced.in_size, least=_LEAST_OF_MEANS)
+        probes = subject.choose_reduced_probes(reduced.in_size, least=_LEAST_OF_MEANS)
         filled = reduced.in_size <= probes + analysis.sketch
         if filled:
             reduced = mean_over(subject.precise, *axes)
@@ -42,7 +42,7 @@ def measure_means(subject: Subject) -> Measured:
         sampler = Sampler(
             reduced, generator=generator, sketch=sketch, block_size=analysis.block_size
         )
-        subject.to_tolerance(
+        subject.draw_to_tolerance(
             sampler,
             sampler.effective_rank,
             probes,
@@ -58,7 +58,7 @@ def measure_traces(subject: Subject) -> Measured:
     """
     rows: list[Measurement] = []
     analysis, generator, ntk = subject.analysis, subject.generator, subject.ntk
-    probes = subject.reduced_probes(ntk.factor.in_size, least=_LEAST_OF_TRACES)
+    probes = subject.choose_reduced_probes(ntk.factor.in_size, least=_LEAST_OF_TRACES)
     filled = ntk.factor.in_size <= probes + analysis.sketch
     if filled:
         ntk = subject.precise
@@ -71,6 +71,6 @@ def measure_traces(subject: Subject) -> Measured:
     )
     below = None if filled else ntk.factor.in_size - len(sketch)
     for name, kept in _KEPT_AXES.items():
-        subject.to_tolerance(sampler, partial(sampler.effective_rank, kept), probes, below)
+        subject.draw_to_tolerance(sampler, partial(sampler.effective_rank, kept), probes, below)
         rows += statistics_rows("ntk", f"{name}_trace", sampler.keeping(kept))
     return Measured(tuple(rows))

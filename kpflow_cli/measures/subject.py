@@ -66,7 +66,7 @@ class Subject:
             generator=self.generator,
         )
 
-    def to_tolerance(
+    def draw_to_tolerance(
         self,
         sampler: ProbeSampler,
         found: Callable[[], Estimate],
@@ -81,7 +81,7 @@ class Subject:
         most = most if below is None else min(most, below - 1)
         until(self.analysis.tolerance, found, sampler.add, first, most, drawn=sampler.num_probes)
 
-    def reduced_probes(self, dimension: int, *, least: int) -> int:
+    def choose_reduced_probes(self, dimension: int, *, least: int) -> int:
         """A reduction needs fewer probes than the full operator: half, but as many as its error
         takes to be known; all there are where ``analysis.probes`` reaches its dimension.
         """

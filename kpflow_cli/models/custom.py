@@ -47,7 +47,7 @@ class CustomModel(Model):
             state,
             output_size,
         )
-        build = _imported(target)
+        build = _import(target)
         # the class draws its initial weights from torch's global generator
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
@@ -109,7 +109,7 @@ class CustomModel(Model):
         return known[self._state]
 
 
-def _imported(target: str) -> Any:
+def _import(target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:

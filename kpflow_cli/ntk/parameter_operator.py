@@ -32,7 +32,7 @@ class ParameterOperator(GramOperator):
         and their norm lack at most is what the sum lacks of ``trace()``.
         """
         trials, steps, units = self.in_shape
-        factor = ParameterDerivative(self.factor.recurrence, self.factor.sites.reduced(_SMALLEST))
+        factor = ParameterDerivative(self.factor.recurrence, self.factor.sites.reduce(_SMALLEST))
         spectra = [
             torch.linalg.eigvalsh(factor.unit_grams(slice(unit, unit + 1)).double())
             for unit in range(units)

@@ -58,7 +58,7 @@ class SiteBasis:
         left, singular = _economy(torch.cat(in_basis, dim=1), smallest, largest)
         return left * singular
 
-    def reduced(self, smallest: float) -> SiteBasis:
+    def reduce(self, smallest: float) -> SiteBasis:
         """The same V_g V_g^T in the basis that leaves out what is below another ``smallest``."""
         return SiteBasis(
             [self.basis @ mixing for mixing in self.mixing],

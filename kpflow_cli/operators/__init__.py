@@ -1,6 +1,7 @@
 """Matrix-free linear operators on tensors and their algebra; they know of no network."""
 
-from kpflow_cli.operators.base import STATE_AXES, Adjoint, Composition, LinearOperator, Scaled, Sum
+from kpflow_cli.operators.algebra import Adjoint, Composition, Scaled, Sum
+from kpflow_cli.operators.base import STATE_AXES, LinearOperator
 from kpflow_cli.operators.gram import GramOperator
 from kpflow_cli.operators.reductions import (
     AxisConstant,

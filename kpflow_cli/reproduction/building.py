@@ -14,7 +14,8 @@ from kpflow_cli import __version__
 from kpflow_cli.reproduction.claims import Claim, table
 from kpflow_cli.reproduction.runs import FigureRun, gathered, make_missing
 from kpflow_cli.run import provenance
-from kpflow_cli.run.folder import Drawing, csv_bytes, write_whole
+from kpflow_cli.run.folder import Drawing
+from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 # runs named one by one in what a figure leaves; of more, only the record that names them
 _LISTED = 50

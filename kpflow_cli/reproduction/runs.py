@@ -15,12 +15,13 @@ from kpflow_cli.config.grid import grid, value_at
 from kpflow_cli.config.schema import FigureSpec
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.run.folder import identity_hash, is_complete, read_tables
+from kpflow_cli.run.folder import is_complete, read_tables
+from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
-from kpflow_cli.sweeps.record import sweep_path, write_sweep
-from kpflow_cli.sweeps.settling import listed, settle
+from kpflow_cli.sweeps.sweep_file import sweep_path, write_sweep
+from kpflow_cli.sweeps.settling import list_failures, settle
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
     failures = settle(missing, local_processes(_threads(missing)), since, label)
     if failures:
         raise FailedRunError(
-            f"{label}: {len(failures)} of {len(missing)} runs failed: {listed(failures, missing)}"
+            f"{label}: {len(failures)} of {len(missing)} runs failed: {list_failures(failures, missing)}"
         )
     return sweep_path(points, runs_dir)
 

@@ -10,10 +10,8 @@ run.json             seed, versions, platform, durations, status
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,15 +25,11 @@ from omegaconf import OmegaConf
 
 from kpflow_cli import __version__
 from kpflow_cli.errors import InUseError, UserError
+from kpflow_cli.run.identity import describe_difference, identity_hash
+from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 Rows = list[dict[str, Any]]
 _FORMAT = 1
-
-
-def identity_hash(identity: dict[str, Any]) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
@@ -43,7 +37,7 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in sorted(run_dir.glob("*.csv"))}
 
 
-def read_record(run_dir: Path) -> dict[str, Any]:
+def read_status(run_dir: Path) -> dict[str, Any]:
     """run.json of a run folder, empty if there is none."""
     try:
         record = json.loads((run_dir / "run.json").read_text())
@@ -54,7 +48,7 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 
 def is_complete(run_dir: Path) -> bool:
     """Whether a run is finished and all CSV files it wrote are there."""
-    record = read_record(run_dir)
+    record = read_status(run_dir)
     return record.get("status") == "complete" and all(
         (run_dir / f"{name}.csv").exists() for name in record.get("tables", ())
     )
@@ -70,45 +64,6 @@ def in_use(run_dir: Path) -> bool:
     except OSError:
         return True
     return False
-
-
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """A table as the content of a CSV file."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file, flushed to disk, then renamed. Writers of
-    one file take turns.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    with _locked(partial) as stream:
-        stream.truncate(0)
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-        partial.replace(path)
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[io.BufferedRandom]:
-    """A temporary file, locked; what a killed writer left in it is still there."""
-    while True:
-        with partial.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            # whoever had the lock before has renamed this file: the name is free or another
-            # writer's
-            if _is_at(stream, partial):
-                yield stream
-                return
-
-
-def _is_at(stream: io.BufferedRandom, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -195,13 +150,13 @@ class RunFolder:
         """Whether the plot of this name is there, PNG and PDF."""
         return all((self.path / "plots" / f"{name}.{suffix}").exists() for suffix in ("png", "pdf"))
 
-    def write_record(self, record: dict[str, Any]) -> None:
+    def write_status(self, record: dict[str, Any]) -> None:
         """Write run.json."""
         self.write("run.json", (json.dumps(record, indent=2) + "\n").encode())
 
-    def read_record(self) -> dict[str, Any]:
+    def read_status(self) -> dict[str, Any]:
         """run.json, empty if there is none."""
-        return read_record(self.path)
+        return read_status(self.path)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all: a temporary file, flushed to disk, then renamed."""
@@ -224,7 +179,7 @@ class RunFolder:
         if config != self._identity:
             raise UserError(
                 f"{path}: a checkpoint of another configuration; "
-                f"{_difference(config, self._identity)}"
+                f"{describe_difference(config, self._identity)}"
             )
         if written_as != _FORMAT:
             raise UserError(
@@ -286,34 +241,6 @@ def _refuse_foreign(path: Path, identity: dict[str, Any]) -> None:
         ) from None
     if found != identity:
         raise UserError(
-            f"run_dir={path}: holds a run of another configuration; {_difference(found, identity)}"
+            f"run_dir={path}: holds a run of another configuration; "
+            f"{describe_difference(found, identity)}"
         )
-
-
-def _difference(found: object, wanted: dict[str, Any]) -> str:
-    """The keys whose values differ, with both values."""
-    there, here = flat(found), flat(wanted)
-    changed = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
-    listed = [
-        f"{key}={there.get(key, 'missing')} there, {here.get(key, 'missing')} here"
-        for key in changed[:4]
-    ]
-    return "; ".join(listed) + ("; ..." if len(changed) > 4 else "")
-
-
-def flat(node: object, prefix: str = "") -> dict[str, Any]:
-    """A nested configuration by keys such as ``model.gain``."""
-    if not isinstance(node, dict):
-        return {prefix or "config": node}
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -28,13 +28,13 @@ _COLUMNS = (
 class Reporter(Protocol):
     """What a run tells while it works."""
 
-    def at(self, step: int, loss: float, /) -> None:
+    def show_step(self, step: int, loss: float, /) -> None:
         """The step reached, with its loss."""
 
-    def measuring(self) -> None:
+    def show_measuring(self) -> None:
         """A checkpoint is being measured."""
 
-    def measured(self, step: int, measured: Measured, /) -> None:
+    def show_measured(self, step: int, measured: Measured, /) -> None:
         """What was measured at a step."""
 
     def close(self) -> None:
@@ -58,17 +58,17 @@ class Progress:
         self._heading_shown = False
         self._loss = ""
 
-    def at(self, step: int, loss: float) -> None:
+    def show_step(self, step: int, loss: float) -> None:
         """Move the bar to a step, with its loss."""
         self._loss = f"loss={loss:.4g}"
         self._bar.set_postfix_str(self._loss, refresh=False)
         self._bar.update(step - self._bar.n)
 
-    def measuring(self) -> None:
+    def show_measuring(self) -> None:
         """Say that the bar stands because a checkpoint is measured."""
         self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S")
 
-    def measured(self, step: int, measured: Measured) -> None:
+    def show_measured(self, step: int, measured: Measured) -> None:
         """One line: the main statistics of NTK_S that were measured, each with its relative
         standard error; none if none was.
         """

@@ -20,15 +20,8 @@ from kpflow_cli.measures.records.scene import Scene
 from kpflow_cli.measures.rows import Measured
 from kpflow_cli.ntk import global_ntk
 from kpflow_cli.run import provenance, tables
-from kpflow_cli.run.folder import (
-    Checkpoint,
-    Drawing,
-    Rows,
-    RunFolder,
-    identity_hash,
-    open_run_folder,
-    read_tables,
-)
+from kpflow_cli.run.folder import Checkpoint, Drawing, Rows, RunFolder, open_run_folder, read_tables
+from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.signals import StopSignals
@@ -112,7 +105,7 @@ class _Session:
         checkpoint = folder.latest_checkpoint()
         if checkpoint is not None:
             self._restore(checkpoint)
-        record = folder.read_record()
+        record = folder.read_status()
         at_end = self._recorded_step == self._last_step or all(
             folder.has_table(name) for name in record.get("tables", ())
         )
@@ -126,7 +119,7 @@ class _Session:
             print(f"all {self._last_step} steps are done and measured already", flush=True)
             self._write_outputs(plots)
             return
-        with self._recorded():
+        with self._recording():
             self._train()
             self._write_outputs(plots)
 
@@ -143,10 +136,10 @@ class _Session:
         self._tables = checkpoint.tables
 
     @contextmanager
-    def _recorded(self) -> Iterator[None]:
+    def _recording(self) -> Iterator[None]:
         """Keep run.json true to how the block goes."""
         outcome = "interrupted"
-        self._write_record("running")
+        self._write_status("running")
         try:
             yield
             outcome = "complete"
@@ -155,7 +148,7 @@ class _Session:
             self._error = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self._write_record(outcome)
+            self._write_status(outcome)
 
     def _train(self) -> None:
         """Train to the last step, measuring and saving on the way."""
@@ -165,7 +158,7 @@ class _Session:
         self._stopwatch.switch("training")
         try:
             for loss in self._trainer.losses(self._last_step):
-                progress.at(self._trainer.step, loss)
+                progress.show_step(self._trainer.step, loss)
                 if self._trainer.step > self._recorded_step:
                     self._visit(self._trainer.step, loss, progress)
                 if self.stop_signals.received:
@@ -182,14 +175,14 @@ class _Session:
         that leaves us alive.
         """
         self._save(self._trainer.step, measured=False)
-        self._write_record("interrupted")
+        self._write_status("interrupted")
         print(
             f"{self.stop_signals.received} at step {self._trainer.step}: saved; the same command "
             "continues",
             flush=True,
         )
         self.stop_signals.pass_on()
-        self._write_record("running")
+        self._write_status("running")
 
     def _write_outputs(self, plots: Plots) -> None:
         """Write CSV files and plots: all of them, or, where the run was complete before, those that
@@ -213,16 +206,16 @@ class _Session:
                 [{"step": step, "loss": loss, **self._plan.evaluation.scores(self._plan.model)}],
             )
         if step in self._plan.schedule:
-            progress.measuring()
+            progress.show_measuring()
             self._stopwatch.switch("measuring")
-            progress.measured(step, self._measure(step))
+            progress.show_measured(step, self._measure(step))
             self._save(step, measured=True)
             self._write_tables()
             self._stopwatch.switch("training")
-            self._write_record("running")
+            self._write_status("running")
         elif step % config.save_interval == 0:
             self._save(step, measured=False)
-            self._write_record("running")
+            self._write_status("running")
 
     def _measure(self, step: int) -> Measured:
         """Measure everything at one step and add the rows to the tables."""
@@ -261,7 +254,7 @@ class _Session:
             kept = {name: rows for name, rows in kept.items() if not self._folder.has_table(name)}
         self._folder.write_tables(kept)
 
-    def _write_record(self, status: str) -> None:
+    def _write_status(self, status: str) -> None:
         config = self._plan.config
         seconds = self._stopwatch.seconds()
         record = {
@@ -282,4 +275,4 @@ class _Session:
                 provenance.peak_memory_mib(), self._earlier.get("peak_memory_mib", 0.0)
             ),
         }
-        self._folder.write_record(record)
+        self._folder.write_status(record)

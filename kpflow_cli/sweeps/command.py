@@ -7,11 +7,11 @@ from pathlib import Path
 from kpflow_cli.config.grid import GridPoint, grid
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.run.folder import identity_hash
+from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.sweeps.launchers import launcher_engine
 from kpflow_cli.sweeps.points import SweepPoint
-from kpflow_cli.sweeps.record import sweep_path, write_sweep
-from kpflow_cli.sweeps.settling import listed, settle
+from kpflow_cli.sweeps.settling import list_failures, settle
+from kpflow_cli.sweeps.sweep_file import sweep_path, write_sweep
 
 
 def sweep(overrides: list[str]) -> None:
@@ -53,7 +53,7 @@ def sweep(overrides: list[str]) -> None:
     print(record, flush=True)
     if failures:
         raise FailedRunError(
-            f"{len(failures)} of {len(points)} runs failed: {listed(failures, points)}"
+            f"{len(failures)} of {len(points)} runs failed: {list_failures(failures, points)}"
         )
 
 

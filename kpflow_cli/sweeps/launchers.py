@@ -38,7 +38,7 @@ def launcher_engine(
     ``workers`` of it run at a time, by default as many as this machine's cores have room for, on a
     cluster 16. Raises UserError for a launcher that is not there or cannot be made so.
     """
-    config = _configured(overrides, logs)
+    config = _configure(overrides, logs)
     name = str(config.hydra.runtime.choices["hydra/launcher"])
     if name == "basic":
         if workers not in (None, 1):
@@ -59,7 +59,7 @@ def launcher_engine(
         if "n_jobs" in config.hydra.launcher:
             config.hydra.launcher.n_jobs = count
         try:
-            return [_result(job) for job in _launched(config, work, count)]
+            return [_result(job) for job in _launch(config, work, count)]
         except (UserError, FailedRunError):
             raise
         except Exception as error:
@@ -73,7 +73,7 @@ def launcher_engine(
     return engine
 
 
-def _configured(overrides: list[str], logs: Path) -> DictConfig:
+def _configure(overrides: list[str], logs: Path) -> DictConfig:
     with hydra.initialize_config_module(
         "kpflow_cli.configs", version_base="1.3", job_name="kpflow"
     ):
@@ -91,7 +91,7 @@ def _configured(overrides: list[str], logs: Path) -> DictConfig:
     return config
 
 
-def _launched(config: DictConfig, work: Work, count: int) -> list[JobReturn]:
+def _launch(config: DictConfig, work: Work, count: int) -> list[JobReturn]:
     with hydra.initialize_config_module(
         "kpflow_cli.configs", version_base="1.3", job_name="kpflow"
     ):

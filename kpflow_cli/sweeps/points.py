@@ -9,7 +9,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from kpflow_cli.config.validation import read_only
-from kpflow_cli.run.folder import is_complete, read_record
+from kpflow_cli.run.folder import is_complete, read_status
 
 State = Literal["complete", "failed", "open"]
 
@@ -40,12 +40,12 @@ def state(path: Path, since: float) -> State:
     """
     if is_complete(path):
         return "complete"
-    if not written_since(path, since):
+    if not was_written_since(path, since):
         return "open"
-    return "failed" if read_record(path).get("status") in ("failed", "diverged") else "open"
+    return "failed" if read_status(path).get("status") in ("failed", "diverged") else "open"
 
 
-def written_since(path: Path, since: float) -> bool:
+def was_written_since(path: Path, since: float) -> bool:
     """Whether the record of a run folder was written at the time ``since`` or later."""
     try:
         return (path / "run.json").stat().st_mtime >= since

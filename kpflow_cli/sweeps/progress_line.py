@@ -12,8 +12,8 @@ from typing import Self
 
 from tqdm import tqdm
 
-from kpflow_cli.run.folder import read_record
-from kpflow_cli.sweeps.points import SweepPoint, state, written_since
+from kpflow_cli.run.folder import read_status
+from kpflow_cli.sweeps.points import SweepPoint, state, was_written_since
 
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -67,8 +67,8 @@ class ProgressLine:
                 self._open.remove(path)
                 self._counts[found] += 1
             elif (
-                written_since(path, self._since)
-                and (record := read_record(path)).get("status") == "running"
+                was_written_since(path, self._since)
+                and (record := read_status(path)).get("status") == "running"
             ):
                 parts += record["step"] / (record["steps"] + 1)
                 running += 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from kpflow_cli.errors import FailedRunError
-from kpflow_cli.run.folder import in_use, read_record
+from kpflow_cli.run.folder import in_use, read_status
 from kpflow_cli.sweeps.engines import Engine
 from kpflow_cli.sweeps.points import SweepPoint, state
 from kpflow_cli.sweeps.progress_line import ProgressLine
@@ -46,11 +46,11 @@ def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: st
                     raise
     for point in points:
         if point.path not in failures and state(point.path, since) == "failed":
-            failures[point.path] = read_record(point.path).get("error", "failed")
+            failures[point.path] = read_status(point.path).get("error", "failed")
     return failures
 
 
-def listed(failures: Failures, points: Sequence[SweepPoint]) -> str:
+def list_failures(failures: Failures, points: Sequence[SweepPoint]) -> str:
     """The first failures in a line, each with its label, folder and reason."""
     told = [
         f"{point.label} ({point.path}): {failures[point.path]}"

@@ -11,8 +11,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.run.folder import csv_bytes, flat, is_complete, read_record, write_whole
-from kpflow_cli.sweeps.record import read_sweep
+from kpflow_cli.run.folder import is_complete, read_status
+from kpflow_cli.run.identity import flatten_keys
+from kpflow_cli.run.whole_files import csv_bytes, write_whole
+from kpflow_cli.sweeps.sweep_file import read_sweep
 
 HELP = """\
 usage: kpflow table GLOB_OR_SWEEP [output=FILE] [columns=KEY,...]
@@ -93,7 +95,7 @@ def gathered(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     """One table of runs that are complete, in the order of their configurations. Raises UserError
     for a column that is no key of any.
     """
-    configurations = {run: flat(read_record(run)["config"]) for run in runs}
+    configurations = {run: flatten_keys(read_status(run)["config"]) for run in runs}
     keys = list(
         dict.fromkeys(key for configuration in configurations.values() for key in configuration)
     )

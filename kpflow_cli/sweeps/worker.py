@@ -56,13 +56,13 @@ class _Silent:
     def __init__(self, _steps: int, _first_step: int) -> None:
         pass
 
-    def at(self, _step: int, _loss: float) -> None:
+    def show_step(self, _step: int, _loss: float) -> None:
         """Nothing to show."""
 
-    def measuring(self) -> None:
+    def show_measuring(self) -> None:
         """Nothing to show."""
 
-    def measured(self, _step: int, _measured: object) -> None:
+    def show_measured(self, _step: int, _measured: object) -> None:
         """Nothing to show."""
 
     def close(self) -> None:

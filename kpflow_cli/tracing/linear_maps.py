@@ -39,7 +39,7 @@ def _with_unit_axis(output: Tensor) -> Tensor:
     return output.unsqueeze(-1)
 
 
-def _expanded(bias: Tensor, shape: torch.Size) -> Tensor:
+def _expand(bias: Tensor, shape: torch.Size) -> Tensor:
     return bias.expand(shape)
 
 
@@ -67,7 +67,7 @@ class LinearMap:
     weight: Tensor | None
     bias: Tensor | None
     weight_part: Callable[[Tensor], Tensor]
-    bias_part: Callable[[Tensor, torch.Size], Tensor] = _expanded
+    bias_part: Callable[[Tensor, torch.Size], Tensor] = _expand
     variables: Callable[[], Tensor | None] = _nothing
     elementwise: Callable[[], Tensor | None] = _nothing
     of_variables: Callable[[Tensor], Tensor] | None = None
@@ -220,15 +220,15 @@ def _layer_norm(
     eps: float = 1e-5,
     *_cudnn: bool,
 ) -> LinearMap:
-    def normalized() -> Tensor:
+    def normalize() -> Tensor:
         return torch.layer_norm(input, normalized_shape, None, None, eps)
 
     return LinearMap(
         "layer_norm",
         weight,
         bias,
-        lambda w: normalized() * w,
-        elementwise=lambda: normalized() if len(normalized_shape) == 1 else None,
+        lambda w: normalize() * w,
+        elementwise=lambda: normalize() if len(normalized_shape) == 1 else None,
     )
 
 

@@ -19,7 +19,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.linearized_pass import LinearizedPass
 from kpflow_cli.tracing.row_order import tensors_in
-from kpflow_cli.tracing.site_mode import SiteCall
+from kpflow_cli.tracing.site_call import SiteCall
 from kpflow_cli.tracing.watched_module import WatchedModule, WatchedPass
 
 # a perturbation at rounding level moves the state by this much less than another order of
@@ -62,7 +62,7 @@ def refuse_changed_parameters(module: nn.Module) -> Iterator[None]:
             )
 
 
-def unseen_parameters(
+def find_unseen_parameters(
     watched: WatchedPass,
     of_calls: Sequence[Tensor | None],
     of_shifts: Mapping[str, Tensor | None],
@@ -78,7 +78,7 @@ def unseen_parameters(
     found = {name: shift for name, shift in of_shifts.items() if shift is not None}
     for call, gradient in zip(watched.calls, of_calls, strict=True):
         if gradient is not None:
-            for name, part in _pulled_to_parameters(call, gradient, watched.shifts).items():
+            for name, part in _pull_to_parameters(call, gradient, watched.shifts).items():
                 found[name] = found[name] + part if name in found else part
     scale = max(
         (each.norm().item() / each.numel() ** 0.5 for each in real.values() if each is not None),
@@ -94,7 +94,7 @@ def unseen_parameters(
     return unseen
 
 
-def _pulled_to_parameters(
+def _pull_to_parameters(
     call: SiteCall, gradient: Tensor, like: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """D^* of one call."""
@@ -160,7 +160,7 @@ def refuse_state_of_another(watched: WatchedModule, state: Tensor, epsilon: floa
     """Raise UserError where an ordinary call gives another state than the watched one, by more than
     rounding errors explain.
     """
-    ordinary = watched.unwatched_state()
+    ordinary = watched.run_unwatched()
     if _same(state, ordinary, epsilon**0.5):
         return
     # of a chaotic network rounding errors grow: as far as these do, an ordinary call may be away

@@ -11,7 +11,6 @@ of it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -23,24 +22,29 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.linearized_pass import LinearizedPass
-from kpflow_cli.tracing.row_order import tensors_in
+from kpflow_cli.tracing.refusals import (
+    refuse_impossible_state,
+    refuse_what_cannot_work,
+    warn_of_evaluation,
+)
+from kpflow_cli.tracing.row_search import find_layouts
 from kpflow_cli.tracing.self_check import (
     check_direction,
+    find_unseen_parameters,
     precision,
     refuse_changed_parameters,
     refuse_state_of_another,
     refuse_unless_adjoint,
     refuse_unless_function,
-    unseen_parameters,
 )
-from kpflow_cli.tracing.site_mode import ParameterView, SiteCall
-from kpflow_cli.tracing.site_rows import Layouts, apart, find_layouts
+from kpflow_cli.tracing.site_call import ParameterView, SiteCall
+from kpflow_cli.tracing.site_rows import Layouts, take_apart
 from kpflow_cli.tracing.state_choice import (
     AllSiteOutputs,
     SitesByRow,
     SiteState,
     StateChoice,
-    state_finder,
+    find_state_of,
 )
 from kpflow_cli.tracing.watched_module import StateFinder, WatchedModule, WatchedPass
 
@@ -82,7 +86,7 @@ class TracedPass:
     _output_of: Callable[[Tensor], Any]
     _find_layouts: Callable[[], Layouts]
 
-    def perturbed_state(self, perturbations: Sequence[Tensor]) -> Tensor:
+    def perturb_state(self, perturbations: Sequence[Tensor]) -> Tensor:
         """The state of a pass with a perturbation added to the output of each call, of its shape;
         differentiable in them.
         """
@@ -112,13 +116,13 @@ def find_sites(
     Arguments, warnings and errors are those of ``linearize``. Every call starts from the buffers
     and attributes that the module has now.
     """
-    _refuse_what_is_known_not_to_work(module, inputs)
-    _warn_of_evaluation(module)
+    refuse_what_cannot_work(module, inputs)
+    warn_of_evaluation(module)
     with torch.inference_mode(False), torch.enable_grad():
-        finder = state_finder(state, module, inputs)
+        finder = find_state_of(state, module, inputs)
         try:
             with refuse_changed_parameters(module):
-                return _traced(module, inputs, finder, others)
+                return _trace(module, inputs, finder, others)
         except UserError:
             raise
         except Exception as error:
@@ -129,51 +133,7 @@ def find_sites(
             ) from error
 
 
-def _refuse_what_is_known_not_to_work(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    for name, parameter in module.named_parameters():
-        if isinstance(parameter, nn.UninitializedParameter):
-            raise UserError(
-                f"the parameter {name} has no shape yet: call the lazy module once, or give its "
-                "sizes, before it is measured"
-            )
-        if parameter.is_inference():
-            raise UserError(
-                f"the parameter {name} was made in inference mode and has no gradient; build the "
-                "network outside of it"
-            )
-        if not parameter.requires_grad:
-            continue
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise UserError(
-                f"the parameter {name} is of {str(parameter.dtype).removeprefix('torch.')}: NTK_S "
-                "is measured in float32 and float64; convert the network, or freeze the parameter"
-            )
-        if not parameter.isfinite().all():
-            raise UserError(f"the parameter {name} holds numbers that are not finite")
-    for tensor in tensors_in(inputs):
-        # a mask may hold minus infinity
-        if tensor.is_floating_point() and tensor.isnan().any():
-            raise UserError("the inputs hold numbers that are not finite")
-
-
-def _warn_of_evaluation(module: nn.Module) -> None:
-    changing = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
-    names = sorted(
-        {
-            type(each).__name__
-            for each in module.modules()
-            if each.training and isinstance(each, changing)
-        }
-    )
-    if names:
-        warnings.warn(
-            f"{type(module).__name__} is in training mode; it is measured in evaluation mode "
-            f"({', '.join(names)})",
-            stacklevel=3,
-        )
-
-
-def _traced(
+def _trace(
     module: nn.Module,
     inputs: tuple[Any, ...],
     finder: StateFinder,
@@ -182,42 +142,30 @@ def _traced(
 ) -> TracedPass:
     """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole."""
     watched = WatchedModule(module, inputs, finder, opaque)
-    found = watched.perturbed_pass()
-    _refuse_impossible_state(found.state)
+    found = watched.run_perturbed()
+    refuse_impossible_state(found.state)
     of_calls, of_shifts, real = _gradients(found, watched)
     kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
     direct = [name for name, gradient in of_shifts.items() if gradient is not None]
     if direct and others == "refuse":
         used = ", ".join(f"{name} (in {found.outside[name]})" for name in direct)
         raise UserError(f"trained outside of linear maps: {used}; freeze it, or {_COUNT_IT}")
-    unseen = unseen_parameters(found, of_calls, of_shifts, real)
+    unseen = find_unseen_parameters(found, of_calls, of_shifts, real)
     if unseen and others == "autograd" and not set(unseen) <= set(opaque):
-        return _traced(module, inputs, finder, others, {*opaque, *unseen})
+        return _trace(module, inputs, finder, others, {*opaque, *unseen})
     if unseen:
         raise UserError(
             f"{', '.join(unseen)}: part of what it does to the state cannot be watched (a "
             "scripted or compiled function, an autograd.Function, vmap, or a view of it made "
             "outside of forward); use it in plain torch within forward, freeze it, or " + _COUNT_IT
         )
-    trajectory = _assembled(watched, finder, found, kept, direct)
+    trajectory = _assemble(watched, finder, found, kept, direct)
     epsilon = precision(found.state, found.calls)
     refuse_unless_function(watched, found.state, trajectory.linearized.state, epsilon)
     refuse_unless_adjoint(trajectory.linearized, epsilon)
     if not trajectory.of_sites:
         refuse_state_of_another(watched, found.state, epsilon)
     return trajectory
-
-
-def _refuse_impossible_state(state: Tensor) -> None:
-    if state.numel() and state.dtype not in (torch.float32, torch.float64):
-        raise UserError(
-            f"the state is of {str(state.dtype).removeprefix('torch.')}: NTK_S is measured in "
-            "float32 and float64"
-        )
-    if state.numel() == 0:
-        raise UserError("the state is empty: no trials, times or units, or no weight site")
-    if not state.isfinite().all():
-        raise UserError("the state holds numbers that are not finite")
 
 
 def _gradients(
@@ -251,7 +199,7 @@ def _gradients(
     )
 
 
-def _assembled(
+def _assemble(
     watched: WatchedModule,
     finder: StateFinder,
     found: WatchedPass,
@@ -331,7 +279,7 @@ def _output_of(watched: WatchedModule, finder: StateFinder, state: Tensor) -> An
 
     with torch.no_grad():
         watched.run({}, look)
-    given = iter(apart(finder.layouts(calls), calls, shapes, state, finder.rows))
+    given = iter(take_apart(finder.layouts(calls), calls, shapes, state, finder.rows))
 
     def replace_output(_: SiteCall, live: LinearMap, _output: Tensor) -> Tensor:
         value = next(given)

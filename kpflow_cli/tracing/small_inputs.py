@@ -32,7 +32,7 @@ def on_few_trials(watched: WatchedModule) -> tuple[WatchedModule, WatchedModule]
             first, second = (
                 watched.on(_of_sizes(watched.inputs, each, together, noise)) for each in sizes
             )
-            states = [each.perturbed_pass().state for each in (first, second)]
+            states = [each.run_perturbed().state for each in (first, second)]
         except Exception:
             # whatever the network raises at sizes that it is not made for
             continue
@@ -54,7 +54,7 @@ def _of_sizes(
     reference = next(tensors_in(inputs))
     generator = torch.Generator().manual_seed(0)
 
-    def resized(tensor: Tensor) -> Tensor:
+    def resize(tensor: Tensor) -> Tensor:
         for axis, size in sizes.items():
             if (
                 (tensor is reference or together)
@@ -71,4 +71,4 @@ def _of_sizes(
         )
         return tensor + noise * tensor.square().mean().sqrt() * drawn
 
-    return tuple(over_tensors(resized, each) for each in inputs)
+    return tuple(over_tensors(resize, each) for each in inputs)

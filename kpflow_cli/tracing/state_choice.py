@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError
 from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.row_order import tensors_in
-from kpflow_cli.tracing.site_mode import SiteCall
-from kpflow_cli.tracing.site_rows import Layouts, find_layouts, inputs_in_order
+from kpflow_cli.tracing.row_search import find_layouts, inputs_in_order
+from kpflow_cli.tracing.site_call import SiteCall
+from kpflow_cli.tracing.site_rows import Layouts
 from kpflow_cli.tracing.watched_module import StateFinder, WatchedModule
 
 
@@ -37,7 +38,7 @@ class SiteState(Enum):
 StateChoice = str | Callable[[Any], Tensor] | SiteState | None
 
 
-def state_finder(choice: StateChoice, module: nn.Module, inputs: tuple[Any, ...]) -> StateFinder:
+def find_state_of(choice: StateChoice, module: nn.Module, inputs: tuple[Any, ...]) -> StateFinder:
     """What finds the chosen state. Raises UserError for a choice that the module does not have."""
     if isinstance(choice, str):
         known = [name for name, _ in module.named_modules() if name]

@@ -18,7 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from kpflow_cli.tracing.kept_state import KeptState
 from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.linearized_pass import LinearizedPass
-from kpflow_cli.tracing.site_mode import SiteCall, SiteMode, Visit
+from kpflow_cli.tracing.site_call import SiteCall, Visit
+from kpflow_cli.tracing.site_mode import SiteMode
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class WatchedPass:
     outside: dict[str, str]
     reorders: bool
 
-    def linearized(self, indices: Sequence[int], names: Sequence[str] = ()) -> LinearizedPass:
+    def linearize(self, indices: Sequence[int], names: Sequence[str] = ()) -> LinearizedPass:
         """With respect to the perturbations of some calls and the shifts of some parameters."""
         return LinearizedPass(
             self.state,
@@ -98,7 +99,7 @@ class WatchedModule:
     ) -> None:
         self.module, self._finder, self._opaque = module, finder, frozenset(opaque)
         # what the caller does to them later is not ours
-        self.inputs: tuple[Any, ...] = tuple(_copied(each) for each in inputs)
+        self.inputs: tuple[Any, ...] = tuple(_copy(each) for each in inputs)
         self.trained = {
             name: parameter
             for name, parameter in module.named_parameters()
@@ -110,7 +111,7 @@ class WatchedModule:
         """The same with other inputs."""
         return WatchedModule(self.module, inputs, self._finder, self._opaque)
 
-    def perturbed_pass(self) -> WatchedPass:
+    def run_perturbed(self) -> WatchedPass:
         """A pass with a perturbation, of 0, at the output of every call and in every parameter
         outside of linear maps.
         """
@@ -154,7 +155,7 @@ class WatchedModule:
         mode.outside.update(dict.fromkeys(self._opaque, "code that cannot be watched"))
         return state, result, mode
 
-    def unwatched_state(self) -> Tensor:
+    def run_unwatched(self) -> Tensor:
         """The state of an ordinary call, by torch's own fused layers; only of a state that does not
         consist of site outputs.
         """
@@ -170,7 +171,7 @@ class WatchedModule:
         kept: list[Tensor],
     ) -> tuple[Tensor, Any]:
         """The state and forward's result."""
-        inputs = tuple(_copied(each) for each in self.inputs)
+        inputs = tuple(_copy(each) for each in self.inputs)
         self._kept.restore()
         try:
             with self._recorded_outputs() as recorded:
@@ -205,7 +206,7 @@ def recording(submodule: nn.Module, recorded: list[Any]) -> Iterator[None]:
 
     def record(_module: nn.Module, _given: Any, returned: Any) -> Any:
         recorded.append(returned)
-        return _copied(returned)
+        return _copy(returned)
 
     hook = submodule.register_forward_hook(record)
     try:
@@ -230,7 +231,7 @@ def over_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     return over_tensors(Tensor.clone, value)
 
 

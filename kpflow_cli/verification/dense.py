@@ -39,7 +39,7 @@ def dense_site_propagator(trajectory: TracedPass) -> Tensor:
         for call in trajectory.calls
     ]
     perturbations = [zero.requires_grad_() for zero in zeros]
-    return _jacobian(trajectory.perturbed_state(perturbations), perturbations)
+    return _jacobian(trajectory.perturb_state(perturbations), perturbations)
 
 
 def dense_site_parameter_operator(trajectory: TracedPass) -> Tensor:

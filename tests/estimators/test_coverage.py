@@ -20,16 +20,12 @@ from torch import Tensor
 
 from kpflow_cli.estimators.compression import compress
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.exchangeable_traces import xnystrace, xtrace
 from kpflow_cli.estimators.partial_trace import partial_traces
 from kpflow_cli.estimators.probes import extend, orthonormalize, random_frame
 from kpflow_cli.estimators.samplers import Sampler
 from kpflow_cli.estimators.spectrum import leading_eigenpairs
-from kpflow_cli.estimators.trace_methods import (
-    hutch_plus_plus_trace,
-    hutchinson_trace,
-    xnystrace,
-    xtrace,
-)
+from kpflow_cli.estimators.trace_methods import hutch_plus_plus_trace, hutchinson_trace
 from kpflow_cli.ntk import global_ntk
 from kpflow_cli.operators import DenseOperator, GramOperator
 

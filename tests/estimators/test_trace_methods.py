@@ -9,13 +9,9 @@ from oracles import normal, rotation, seeded, spectrum
 from torch import Tensor
 
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.estimators.exchangeable_traces import xnystrace, xtrace
 from kpflow_cli.estimators.probes import gaussian_block
-from kpflow_cli.estimators.trace_methods import (
-    hutch_plus_plus_trace,
-    hutchinson_trace,
-    xnystrace,
-    xtrace,
-)
+from kpflow_cli.estimators.trace_methods import hutch_plus_plus_trace, hutchinson_trace
 from kpflow_cli.operators import DenseOperator, GramOperator
 
 SHAPE, SIZE = (2, 5, 3), 30

@@ -28,7 +28,8 @@ from kpflow_cli.models.rnn import ContinuousTimeRNN
 from kpflow_cli.ntk import global_ntk, linearize
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.tracing.state_choice import SiteState
-from kpflow_cli.verification.comparisons import TOLERANCE, comparisons
+from kpflow_cli.verification.comparisons import comparisons
+from kpflow_cli.verification.verify import TOLERANCE
 
 INPUTS = normal(2, 5, 3)
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -288,7 +289,7 @@ def test_other_parameters_count_on_sites_too() -> None:
         "output_size": 2,
         "generator": seeded(),
     }
-    with mock.patch("kpflow_cli.models.custom._imported", return_value=Scaled):
+    with mock.patch("kpflow_cli.models.custom._import", return_value=Scaled):
         counted, refused = (
             CustomModel(target="Scaled", others=others, **options).double()
             for others in ("autograd", "refuse")

@@ -23,8 +23,9 @@ from kpflow_cli.run.randomness import Randomness
 from kpflow_cli.run.runner import run
 from kpflow_cli.run.training import Trainer
 from kpflow_cli.task import Batch
-from kpflow_cli.verification.comparisons import TOLERANCE, comparisons
+from kpflow_cli.verification.comparisons import comparisons
 from kpflow_cli.verification.dense import dense_global_ntk
+from kpflow_cli.verification.verify import TOLERANCE
 
 NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
 

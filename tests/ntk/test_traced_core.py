@@ -30,8 +30,8 @@ def test_core_on_site_outputs_keeps_shared_weights_apart() -> None:
     module, inputs = build("tied")
     trajectory = linearize(module, inputs)
     core = global_ntk(trajectory).core.dense()
-    sizes = [call.shape.numel() for call in trajectory.calls]
-    kinds = [call.map.function for call in trajectory.calls]
+    sizes = [call.shape.numel() for call in trajectory.traced.calls]
+    kinds = [call.map.function for call in trajectory.traced.calls]
     assert kinds == ["embedding", "linear", "linear", "linear", "sum"]
     blocks = [
         [block.norm().item() > 0 for block in rows.split(sizes, dim=1)]

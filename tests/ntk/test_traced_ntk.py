@@ -38,10 +38,12 @@ def test_all_site_outputs_as_the_state(name: str) -> None:
     ntk = global_ntk(trajectory)
     # the site outputs again, this time of parameters that autograd differentiates
     with torch.enable_grad():
-        outputs = trajectory.perturbed_state(
-            [torch.zeros(call.shape, dtype=torch.float64) for call in trajectory.calls]
+        outputs = trajectory.traced.perturb_state(
+            [torch.zeros(call.shape, dtype=torch.float64) for call in trajectory.traced.calls]
         )
-    derivative = jacobian(outputs, [module.get_parameter(name) for name in trajectory.parameters])
+    derivative = jacobian(
+        outputs, [module.get_parameter(name) for name in trajectory.traced.parameters]
+    )
     assert_linear_operator(ntk, derivative @ derivative.T, tolerance=TOLERANCE)
     # earlier outputs are not moved by later ones: P is unit lower triangular
     propagator = ntk.propagator.dense()
@@ -61,9 +63,9 @@ def test_parameter_operator(name: str) -> None:
     # own parameters alone
     leaves = {
         name: parameter.clone().requires_grad_()
-        for name, parameter in trajectory.parameters.items()
+        for name, parameter in trajectory.traced.parameters.items()
     }
-    outputs = torch.cat([call.output(leaves).flatten() for call in trajectory.calls])
+    outputs = torch.cat([call.output(leaves).flatten() for call in trajectory.traced.calls])
     derivative = jacobian(outputs, list(leaves.values()))
     assert_linear_operator(operator, derivative @ derivative.T, tolerance=TOLERANCE)
     spectrum = operator.eigenvalues()
@@ -91,7 +93,7 @@ def test_every_frozen_parameter_is_left_out(name: str) -> None:
 def test_parameters_that_do_not_reach_the_state_are_no_sites() -> None:
     module, inputs = build("tied")
     trajectory = linearize(module, inputs, state=lambda result: result[1])
-    assert set(trajectory.parameters) == {"embedding.weight", "layer.weight", "layer.bias"}
+    assert set(trajectory.traced.parameters) == {"embedding.weight", "layer.weight", "layer.bias"}
     expected = oracle(
         nn.Sequential(module.embedding, module.layer, nn.Tanh(), module.layer, nn.Tanh()), inputs
     )

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from kpflow_cli.errors import UserError
-from kpflow_cli.run.folder import Checkpoint, identity_hash, open_run_folder, write_whole
+from kpflow_cli.run.folder import Checkpoint, open_run_folder
+from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run.whole_files import write_whole
 
 IDENTITY = {"model": {"gain": 1.0}, "seed": 3, "device": "cpu"}
 
@@ -47,7 +49,7 @@ def test_latest_checkpoint_is_that_of_the_highest_step(run_dir: Path) -> None:
 def test_new_folder_has_no_checkpoint(tmp_path: Path) -> None:
     with open_run_folder(tmp_path / "a" / "b", IDENTITY) as folder:
         assert folder.latest_checkpoint() is None
-        assert folder.read_record() == {}
+        assert folder.read_status() == {}
 
 
 def test_truncated_checkpoint_is_refused(run_dir: Path) -> None:

@@ -15,7 +15,8 @@ from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.models.rnn import VanillaRNN
 from kpflow_cli.ntk import KroneckerCore, global_ntk
 from kpflow_cli.run.plan import Plan
-from kpflow_cli.verification.comparisons import TOLERANCE, comparisons
+from kpflow_cli.verification.comparisons import comparisons
+from kpflow_cli.verification.verify import TOLERANCE
 
 CASES = {"W": {"recurrent"}, "Win": {"input"}, "both": {"recurrent", "input"}}
 MODELS = ("vanilla_rnn", "rnn", "gru")

@@ -26,11 +26,11 @@ def _any(_model: Model, _trajectory: Trajectory) -> bool:
     return True
 
 
-def _recurrent(_model: Model, trajectory: Trajectory) -> bool:
+def _is_recurrent(_model: Model, trajectory: Trajectory) -> bool:
     return trajectory.traced is None
 
 
-def _attending(model: Model, _trajectory: Trajectory) -> bool:
+def _attends(model: Model, _trajectory: Trajectory) -> bool:
     return isinstance(model, SelfAttention)
 
 
@@ -47,7 +47,7 @@ class Record:
 
     rows: Callable[[Scene], dict[str, Rows]]
     tables: tuple[str, ...]
-    possible: Possible = _recurrent
+    possible: Possible = _is_recurrent
     subjects: str = "a recurrent model that says what its sites are, with analysis.state=own"
 
 
@@ -60,8 +60,6 @@ RECORDS = {
     ),
     "core_matrices": Record(record_core_matrices, ("core_matrices", "core_summary")),
     "reductions": Record(record_reductions, ("reductions", "reduction_traces"), _any),
-    "attention_map": Record(
-        record_attention_map, ("attention_map",), _attending, "model=attention"
-    ),
+    "attention_map": Record(record_attention_map, ("attention_map",), _attends, "model=attention"),
     "zero_input": Record(record_zero_input, ("trajectories", "end_states", "fixed_points")),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kpflow_cli.measures.records.scene import Rows, Scene, entries, shown
+from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices, entries
 from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.ntk import GlobalNTK, previous_states
 
@@ -25,14 +25,14 @@ def record_core_matrices(scene: Scene) -> dict[str, Rows]:
     trials, steps, units = ntk.in_shape
     places = [
         trial * steps + time
-        for trial in shown(trials, _SHOWN_TRIALS)
-        for time in shown(steps, _SHOWN_TIMES)
+        for trial in choose_indices(trials, _SHOWN_TRIALS)
+        for time in choose_indices(steps, _SHOWN_TIMES)
     ]
     variables = ntk.core.site_variables
     matrices = {
         "v": variables[places],
         "gram": variables[places] @ variables[places].T,
-        "k": _block(ntk, places, shown(units, _SHOWN_UNITS)),
+        "k": _block(ntk, places, choose_indices(units, _SHOWN_UNITS)),
     }
     eigenvalues = ntk.parameter_operator.eigenvalues()
     summary = {

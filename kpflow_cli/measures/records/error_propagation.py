@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from kpflow_cli.measures.records.scene import Rows, Scene, entries, shown
+from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices, entries
 from kpflow_cli.models.base import Model
 from kpflow_cli.task import Batch
 
@@ -32,7 +32,7 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
     adjoint = ntk.propagator.adjoint.matvec(error)
     driven = ntk.parameter_operator.matvec(adjoint)
     change = -ntk.matvec(error)
-    units = shown(error.shape[2], _SHOWN_UNITS)
+    units = choose_indices(error.shape[2], _SHOWN_UNITS)
     fields: Rows = []
     for name, field in {
         "error": error,
@@ -53,8 +53,8 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
     for name, gradient in gradients.items():
         if gradient.ndim == 2 and gradient.norm() > 0:
             rows, columns = (
-                shown(gradient.shape[0], 3 * _SHOWN_UNITS),
-                shown(gradient.shape[1], _SHOWN_UNITS),
+                choose_indices(gradient.shape[0], 3 * _SHOWN_UNITS),
+                choose_indices(gradient.shape[1], _SHOWN_UNITS),
             )
             weights += entries(gradient[rows][:, columns], parameter=name)
     noisy = immediate_error(scene.model, scene.training_batch())[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kpflow_cli.measures.records.scene import Rows, Scene, shown
+from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices
 
 SHOWN_TRIALS = 6
 
@@ -23,13 +23,13 @@ def record_outputs(scene: Scene) -> dict[str, Rows]:
             "output": output,
             "target": targets[trial][time][channel],
         }
-        for trial in shown(len(outputs), SHOWN_TRIALS)
+        for trial in choose_indices(len(outputs), SHOWN_TRIALS)
         for time, produced in enumerate(outputs[trial])
         for channel, output in enumerate(produced)
     ]
     given = [
         {"trial": trial, "time": time, "channel": channel + 1, "input": value}
-        for trial in shown(len(inputs), SHOWN_TRIALS)
+        for trial in choose_indices(len(inputs), SHOWN_TRIALS)
         for time, values in enumerate(inputs[trial])
         for channel, value in enumerate(values)
     ]

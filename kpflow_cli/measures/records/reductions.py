@@ -10,7 +10,7 @@ from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.partial_trace import partial_trace_matrices
 from kpflow_cli.estimators.probes import orthonormalize, random_frame
 from kpflow_cli.estimators.spectrum import leading_eigenpairs
-from kpflow_cli.measures.records.scene import Rows, Scene, entries, shown
+from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices, entries
 from kpflow_cli.operators import STATE_AXES, mean_over, trace_over
 
 _SHOWN = 60
@@ -25,8 +25,8 @@ def record_reductions(scene: Scene) -> dict[str, Rows]:
     """
     matrices: Rows = []
     traces: Rows = []
-    for (reduction, kept), (matrix, trace) in _reduced(scene).items():
-        places = shown(len(matrix), _SHOWN)
+    for (reduction, kept), (matrix, trace) in _reduce(scene).items():
+        places = choose_indices(len(matrix), _SHOWN)
         for row in entries(matrix[places][:, places], reduction=reduction, kept=kept):
             matrices.append(row | {"row": places[row["row"]], "column": places[row["column"]]})
         error = {"stderr": trace.standard_error, "probes": trace.num_probes}
@@ -34,7 +34,7 @@ def record_reductions(scene: Scene) -> dict[str, Rows]:
     return {"reductions": matrices, "reduction_traces": traces}
 
 
-def _reduced(scene: Scene) -> dict[tuple[str, str], tuple[torch.Tensor, Estimate]]:
+def _reduce(scene: Scene) -> dict[tuple[str, str], tuple[torch.Tensor, Estimate]]:
     """By definition and kept axis the matrix and its trace."""
     ntk, factor = scene.ntk, scene.ntk.factor
     found = {}

@@ -35,7 +35,7 @@ class Scene:
     generator: torch.Generator
 
 
-def shown(size: int, most: int) -> list[int]:
+def choose_indices(size: int, most: int) -> list[int]:
     """At most ``most`` indices of an axis of ``size``, evenly spaced from 0."""
     count = min(size, most)
     return [index * size // count for index in range(count)]

@@ -11,7 +11,7 @@ from kpflow_cli.estimators.probes import orthonormalize
 from kpflow_cli.estimators.samplers import Sampler
 from kpflow_cli.estimators.spectrum import LeadingEigenpairs, leading_eigenpairs
 from kpflow_cli.measures.records.outputs import SHOWN_TRIALS
-from kpflow_cli.measures.records.scene import Rows, Scene, shown
+from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices
 from kpflow_cli.ntk import GlobalNTK
 from kpflow_cli.operators import LinearOperator, mean_over
 
@@ -43,7 +43,7 @@ def record_temporal_modes(scene: Scene) -> dict[str, Rows]:
         for mode, (vector, eigenvalue) in enumerate(
             zip(modes, eigenvalues.tolist(), strict=True), start=1
         )
-        for trial in shown(len(vector), SHOWN_TRIALS)
+        for trial in choose_indices(len(vector), SHOWN_TRIALS)
         for time, value in enumerate(vector[trial].tolist())
     ]
     return {"temporal_modes": rows}
@@ -96,7 +96,7 @@ def record_temporal_spectra(scene: Scene) -> dict[str, Rows]:
         cumulative = (variance.double().cumsum(0) / totals[operator]).clamp_max(1.0).tolist()
         rows += [
             {"operator": operator, "modes": index + 1, "cumulative": cumulative[index]}
-            for index in _kept(cumulative)
+            for index in _choose_kept(cumulative)
         ]
     return {"temporal_spectra": rows}
 
@@ -135,7 +135,7 @@ def _with_positive_peak(modes: Tensor) -> Tensor:
     return (flat * flat.gather(1, flat.abs().argmax(1, keepdim=True)).sign()).reshape(modes.shape)
 
 
-def _kept(cumulative: list[float]) -> list[int]:
+def _choose_kept(cumulative: list[float]) -> list[int]:
     """Indices that have rows: all at first, then ever sparser, and on both sides of where a share
     is reached.
     """

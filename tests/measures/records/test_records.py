@@ -16,7 +16,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.measures.records import RECORDS, reductions
 from kpflow_cli.measures.records.core_matrices import parameter_operator_by_autograd
 from kpflow_cli.measures.records.error_propagation import immediate_error
-from kpflow_cli.measures.records.scene import Scene, shown
+from kpflow_cli.measures.records.scene import Scene, choose_indices
 from kpflow_cli.measures.records.temporal import temporal_propagator_singular_values
 from kpflow_cli.measures.records.zero_input import SAME_END, end_states, principal_components
 from kpflow_cli.models.base import RecurrentModel
@@ -161,8 +161,8 @@ def test_core_matrices_are_blocks_of_the_whole() -> None:
     scene = scene_of("gru")
     table, oracle = recorded("core_matrices", scene)["core_matrices"], oracle_of(scene)
     trials, steps, units = scene.ntk.in_shape
-    places = [trial * steps + time for trial in shown(trials, 3) for time in range(steps)]
-    chosen = [place * units + unit for unit in shown(units, 2) for place in places]
+    places = [trial * steps + time for trial in choose_indices(trials, 3) for time in range(steps)]
+    chosen = [place * units + unit for unit in choose_indices(units, 2) for place in places]
     np.testing.assert_allclose(
         matrix(table, matrix="k"), oracle.parameter_operator[chosen][:, chosen].numpy(), atol=1e-13
     )
@@ -304,8 +304,8 @@ def test_records_of_recurrent_models_are_refused_for_others() -> None:
 
 
 def test_shown_indices_start_at_zero_and_are_evenly_spaced() -> None:
-    assert shown(10, 5) == [0, 2, 4, 6, 8]
-    assert shown(3, 5) == [0, 1, 2]
+    assert choose_indices(10, 5) == [0, 2, 4, 6, 8]
+    assert choose_indices(3, 5) == [0, 1, 2]
 
 
 def test_models_differ_in_what_they_bound() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.run import provenance
-from kpflow_cli.run.folder import identity_hash, write_whole
+from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run.whole_files import write_whole
 from kpflow_cli.sweeps.points import SweepPoint
 
 

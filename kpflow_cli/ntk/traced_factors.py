@@ -1,0 +1,156 @@
+"""P and D of any module of linear maps, by automatic differentiation through perturbed outputs.
+
+U stands for the outputs of all sites, one after the other: P = d state / dU, D = dU / d theta with
+the site variables held fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import vjp, vmap
+
+from kpflow_cli.operators.base import LinearOperator
+from kpflow_cli.tracing.linearized_pass import PASS_BYTES
+from kpflow_cli.tracing.site_call import SiteCall
+from kpflow_cli.tracing.site_search import TracedPass
+
+
+class SitePropagator(LinearOperator):
+    """P from site outputs ``(N_u,)`` to the state, d state / dU through the rest of the graph;
+    without an inverse.
+
+    Adjoint products are reverse-mode derivatives of one stored pass, products those of this
+    derivative in turn.
+    """
+
+    symbol = "P"
+
+    def __init__(self, traced: TracedPass) -> None:
+        self._traced = traced
+        self._shapes = [call.shape for call in traced.calls]
+        self.in_shape, self.out_shape = (
+            (sum(shape.numel() for shape in self._shapes),),
+            tuple(traced.state.shape),
+        )
+        self.dtype, self.device = traced.dtype, traced.state.device
+
+    def _apply(self, block: Tensor) -> Tensor:
+        calls = zip(
+            self._traced.calls,
+            block.split([shape.numel() for shape in self._shapes], dim=1),
+            strict=True,
+        )
+        tangents = [part.reshape(-1, *call.shape).to(call.dtype) for call, part in calls]
+        return self._traced.linearized.push_forward(tangents).to(self.dtype)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        parts = self._traced.linearized.pull_back(block.to(self._traced.state.dtype))
+        return torch.cat([part.flatten(1).to(self.dtype) for part in parts], dim=1)
+
+
+class SiteDerivative(LinearOperator):
+    """D from the parameters ``(p,)``, all of them one after the other, to site outputs ``(N_u,)``
+    at fixed site variables.
+
+    With ``separate``, each site has a weight of its own, as if nothing were shared, and no bias: D
+    D^* is then the direct sum over the sites of V_s V_s^T (x) I.
+    """
+
+    symbol = "D"
+
+    def __init__(self, traced: TracedPass, *, separate: bool = False) -> None:
+        self._calls, self._separate = traced.calls, separate
+        owners = [
+            _own(call, name) if separate else name
+            for call in self._calls
+            for name in _names(call, biases=not separate)
+        ]
+        self.parameters = {
+            owner: traced.parameters[owner.rpartition("\n")[2]] for owner in dict.fromkeys(owners)
+        }
+        self.in_shape = (sum(parameter.numel() for parameter in self.parameters.values()),)
+        self.out_shape = (sum(call.shape.numel() for call in self._calls),)
+        self.dtype, self.device = traced.dtype, traced.state.device
+
+    def _outputs(self, flat: Tensor) -> Tensor:
+        parts = zip(
+            self.parameters.items(),
+            flat.split([parameter.numel() for parameter in self.parameters.values()]),
+            strict=True,
+        )
+        values = {
+            owner: part.reshape(parameter.shape).to(parameter.dtype)
+            for (owner, parameter), part in parts
+        }
+        outputs = []
+        for call in self._calls:
+            own = (
+                {name: values[_own(call, name)] for name in _names(call, biases=False)}
+                if self._separate
+                else values
+            )
+            found = (
+                call.output(own, biases=not self._separate) if own else flat.new_zeros(call.shape)
+            )
+            outputs.append(found.reshape(-1).to(self.dtype))
+        return torch.cat(outputs)
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return _over_block(self._outputs, block, self.out_shape)
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
+        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
+
+
+def _names(call: SiteCall, *, biases: bool) -> list[str]:
+    return [view.name for view in (call.weight, call.bias if biases else None) if view is not None]
+
+
+def _own(call: SiteCall, name: str) -> str:
+    """The name of a parameter as one site's own."""
+    return f"{call.site}\n{name}"
+
+
+def _over_block(
+    function: Callable[[Tensor], Tensor], block: Tensor, shape: tuple[int, ...]
+) -> Tensor:
+    """A function of one vector over a block, several at once where torch can: a pass keeps many
+    tensors of each.
+    """
+    images = block.new_empty(len(block), *shape)
+    at_once = max(1, PASS_BYTES // max((images[:1].nbytes + block[:1].nbytes), 1))
+    for start in range(0, len(block), at_once):
+        part = slice(start, start + at_once)
+        try:
+            images[part] = vmap(function)(block[part]).detach()
+        except RuntimeError:
+            # code that works in place on tensors of its own cannot be batched
+            images[part] = torch.stack([function(vector) for vector in block[part]]).detach()
+    return images
+
+
+class SiteArrangement(LinearOperator):
+    """The numbers of all site outputs ``(N_u,)`` in the order of a state; ``places`` ``(*shape)``
+    says which of them stands where.
+    """
+
+    symbol = "S"
+
+    def __init__(
+        self, places: Tensor, size: int, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._places = places.to(device)
+        self.in_shape, self.out_shape = (size,), tuple(places.shape)
+        self.dtype, self.device = dtype, device
+
+    def _apply(self, block: Tensor) -> Tensor:
+        return block[:, self._places]
+
+    def _apply_adjoint(self, block: Tensor) -> Tensor:
+        flat = block.new_zeros(len(block), *self.in_shape)
+        flat[:, self._places.flatten()] = block.flatten(1)
+        return flat

@@ -1,0 +1,100 @@
+"""Eigenvalues of K and of the core of a traced network, where every number of the parameters is
+used once: those of each site's V_s V_s^T.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kpflow_cli.tracing.site_call import ParameterView, SiteCall
+from kpflow_cli.tracing.site_rows import by_site
+from kpflow_cli.tracing.site_search import TracedPass
+
+
+def _sites(traced: TracedPass) -> list[list[SiteCall]]:
+    return [[traced.calls[index] for index in indices] for indices in by_site(traced.calls)]
+
+
+def is_used_once(traced: TracedPass) -> bool:
+    """Whether every number of the parameters stands in one place of one site, which its calls have
+    in common.
+    """
+    used: dict[str, list[Tensor]] = {}
+    for calls in _sites(traced):
+        for view in (calls[0].weight, calls[0].bias):
+            if view is not None:
+                used.setdefault(view.name, []).append(_numbers_of(view, traced))
+        views = [[view for view in (call.weight, call.bias) if view is not None] for call in calls]
+        if any(
+            not torch.equal(_numbers_of(one, traced), _numbers_of(first, traced))
+            for each in views[1:]
+            for one, first in zip(each, views[0], strict=True)
+        ):
+            return False
+    return all(len(numbers.unique()) == len(numbers) for numbers in map(torch.cat, used.values()))
+
+
+def _numbers_of(view: ParameterView, traced: TracedPass) -> Tensor:
+    """Which numbers of the parameter stand in a view of it, flat."""
+    parameter = traced.parameters[view.name]
+    return view.of(
+        {
+            view.name: torch.arange(parameter.numel(), device=parameter.device).reshape(
+                parameter.shape
+            )
+        }
+    ).flatten()
+
+
+def direct_sum_spectrum(traced: TracedPass, *, biases: bool = True) -> Tensor | None:
+    """Eigenvalues of the direct sum of all sites' parts, descending, float64; None where those of
+    one are not known.
+    """
+    spectra = [_site_spectrum(calls, traced.parameters, biases=biases) for calls in _sites(traced)]
+    known = [spectrum for spectrum in spectra if spectrum is not None]
+    return (
+        torch.cat(known).clamp_min(0).sort(descending=True).values
+        if len(known) == len(spectra)
+        else None
+    )
+
+
+def _site_spectrum(
+    calls: list[SiteCall], parameters: dict[str, Tensor], *, biases: bool
+) -> Tensor | None:
+    """Eigenvalues of one site's part of K, each as often as it occurs; None where the site is no
+    product with one matrix.
+    """
+    first = calls[0]
+    rows = sum(call.shape.numel() for call in calls)
+    if first.weight is None:
+        outputs = first.bias.of(parameters).numel() if first.bias is not None else rows
+        regressors = torch.zeros(1, rows // outputs, 0, dtype=torch.float64)
+    elif all(call.map.variables() is not None for call in calls):
+        regressors = torch.cat([_by_row(call.map.variables()) for call in calls]).unsqueeze(0)
+        outputs = rows // regressors.shape[1]
+    elif all(call.map.elementwise() is not None for call in calls):
+        # every output is a site of its own, with one variable
+        regressors, outputs = (
+            torch.cat([_by_row(call.map.elementwise()) for call in calls]).T.unsqueeze(-1),
+            1,
+        )
+    else:
+        return None
+    if first.bias is not None and biases:
+        bias = first.bias.of(parameters)
+        if bias.numel() != outputs * len(regressors) or (
+            first.weight is not None and bias.ndim != 1
+        ):
+            return None
+        if any(call.map.bias_factor != 1 for call in calls):
+            return None
+        regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
+    return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)
+
+
+def _by_row(values: Tensor | None) -> Tensor:
+    """``(rows, d)`` float64."""
+    assert values is not None
+    return values.reshape(-1, values.shape[-1]).double()

@@ -106,8 +106,8 @@ def share_solved(outputs: Tensor, targets: Tensor) -> float:
 
 @dataclass(frozen=True)
 class TargetModes:
-    """The targets as sum_i s_i u_i w_i^T (arXiv 2605.08746, section 2), float64, s descending, zero modes
-    left out.
+    """The targets as sum_i s_i u_i w_i^T (arXiv 2605.08746, Fig. 4), float64, s descending,
+    zero modes left out.
 
     Attributes:
         trial_time: u_i, ``(k, B, T)``, orthonormal.

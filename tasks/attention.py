@@ -1,5 +1,5 @@
 """Attention: a network learns the output of a random one of the same architecture on random inputs
-(arXiv 2605.08746, section 2).
+(arXiv 2605.08746, Fig. 6).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Memory-Pro: an angle shown for a while, held in memory, reported once the fixation input goes off
-(arXiv 2605.08746, section 2).
+(arXiv 2605.08746, Figs. 3 and 4).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Student-teacher: a network learns the output of a fixed one from inputs of a given rank
-(arXiv 2605.08746, section 2).
+(arXiv 2605.08746, Fig. 5).
 """
 
 from __future__ import annotations

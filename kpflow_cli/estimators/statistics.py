@@ -106,7 +106,7 @@ def effective_rank(
     tolerance: float | None = None,
     most_probes: int = MOST_PROBES,
 ) -> Estimate:
-    """Participation ratio tr(A)^2 / ||A||_F^2 (arXiv 2605.08746, section 2).
+    """Participation ratio tr(A)^2 / ||A||_F^2 (arXiv 2605.08746, Figs. 3 and 5).
 
     Of a partial trace of J J^*, such as ``trace_over(ntk, "unit")``, it costs forward products J w
     only.

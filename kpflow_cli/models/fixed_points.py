@@ -1,5 +1,5 @@
 """Non-trivial fixed points: states, planted at initialization, that the network keeps under zero
-input (section 3 of arXiv 2605.08746).
+input (Figs. 4 and 8 of arXiv 2605.08746).
 """
 
 from __future__ import annotations

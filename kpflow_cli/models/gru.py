@@ -17,9 +17,9 @@ class GRU(RecurrentModel):
     """torch's nn.GRU, one layer, so that trained weights load into a plain nn.GRU; state h of
     ``units`` units.
 
-    Sites (arXiv 2605.08746, section 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n outputs each
-    (gates r, z, candidate c). ``fixed_points`` planted states are tanh(N(0, I)); only the
-    candidate's recurrent weights change for them.
+    Sites (arXiv 2605.08746, Theorem 1): ``recurrent`` W_hh h_{t-1} and ``input`` W_ih x_t, 3n
+    outputs each (gates r, z, candidate c). ``fixed_points`` planted states are tanh(N(0, I)); only
+    the candidate's recurrent weights change for them.
     """
 
     recurrent_weight, input_weight = "gru.weight_hh_l0", "gru.weight_ih_l0"

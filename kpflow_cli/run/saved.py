@@ -34,10 +34,10 @@ class SavedRun:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            found = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
+            found: Any = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
         except (OSError, ValueError):
             raise UserError(f"{path}: no kpflow run there") from None
-        self.config: dict[str, Any] = {str(key): value for key, value in dict(found).items()}  # type: ignore[arg-type]
+        self.config: dict[str, Any] = found
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:

@@ -106,8 +106,8 @@ def attention(*, input_size: int, positions: int, initialization: str) -> SelfAt
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
 def test_attention_has_the_biases_of_linear_layers(initialization: str) -> None:
-    """Each within 1/sqrt(fan_in) of its own layer (arXiv 2605.08746, section 3), as nn.Linear draws them;
-    of a projection from 1 channel within 1.
+    """Each within 1/sqrt(fan_in) of its own layer, as nn.Linear draws them; of a projection from 1
+    channel within 1.
 
     The largest of 64 numbers below 0.8 of the bound has probability 7e-7.
     """

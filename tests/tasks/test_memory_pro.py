@@ -92,7 +92,7 @@ def test_accuracy_counts_trials_within_tolerance_on_both_channels() -> None:
 
 def test_target_modes_are_the_channels() -> None:
     modes = target_modes(TASK.evaluation_batch().targets)
-    # arXiv 2605.08746, section 2: s = 42.4, 21.2, 21.2 at 30 trials
+    # s = 42.4, 21.2, 21.2 at 30 trials
     assert modes.strengths.tolist() == pytest.approx(
         [math.sqrt(1800), math.sqrt(450), math.sqrt(450)]
     )

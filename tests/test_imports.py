@@ -79,6 +79,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "measures.records": (
         "measures.records",
+        "errors",
         "estimators",
         "operators",
         "ntk",

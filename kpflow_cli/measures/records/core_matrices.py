@@ -80,8 +80,7 @@ def _relative_error(scene: Scene) -> float:
     """||K Q - D D^* Q|| / ||D D^* Q|| for random vectors Q, D = D_theta f by automatic
     differentiation of single steps.
     """
-    ntk, model = scene.ntk, scene.model
-    assert isinstance(model, RecurrentModel)
+    ntk, model = scene.ntk, scene.recurrent_model
     vectors = torch.randn(
         _CHECKED_VECTORS, *ntk.in_shape, dtype=ntk.dtype, generator=scene.generator
     ).to(ntk.device)

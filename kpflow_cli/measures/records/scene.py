@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from kpflow_cli.errors import UserError
 from kpflow_cli.measures.evaluation import Evaluation
-from kpflow_cli.models.base import Model
+from kpflow_cli.models.base import Model, RecurrentModel
 from kpflow_cli.ntk import GlobalNTK, Trajectory
 from kpflow_cli.task import Batch
 
@@ -33,6 +34,13 @@ class Scene:
     trajectory: Trajectory
     ntk: GlobalNTK
     generator: torch.Generator
+
+    @property
+    def recurrent_model(self) -> RecurrentModel:
+        """The network, where it is recurrent. Raises UserError for another."""
+        if not isinstance(self.model, RecurrentModel):
+            raise UserError(f"{type(self.model).__name__}: is no RecurrentModel")
+        return self.model
 
 
 def choose_indices(size: int, most: int) -> list[int]:

@@ -30,8 +30,7 @@ def record_zero_input(scene: Scene) -> dict[str, Rows]:
     end_states.csv: for each start the number of its end state, empty where it does not come to
     rest; fixed_points.csv: the planted points with their relative residuals.
     """
-    model = scene.model
-    assert isinstance(model, RecurrentModel)
+    model = scene.recurrent_model
     labels, starts = _starts(model, scene.generator)
     inputs = starts.new_zeros(len(starts), HORIZON, model.input_size)
     states = torch.cat([starts.unsqueeze(1), model(inputs, starts)[1]], dim=1)

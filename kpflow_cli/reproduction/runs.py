@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from kpflow_cli.config.grid import grid, value_at
-from kpflow_cli.config.schema import FigureSpec
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.folder import identity_hash, is_complete, read_tables
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room

@@ -19,10 +19,10 @@ from kpflow_cli.figures.drawn import COLUMNS
 from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
-from kpflow_cli.config.command_line import figure_specs
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.command import figure, parsed
 from kpflow_cli.reproduction.runs import figure_runs
+from kpflow_cli.reproduction.specification import read_figure_specs
 from kpflow_cli.sweeps import engines
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -146,7 +146,7 @@ def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
 def test_figures_share_runs() -> None:
     paths = {}
     for name in NAMES:
-        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+        runs = figure_runs(read_figure_specs()[name], "paper", [], Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
@@ -155,7 +155,7 @@ def test_figures_share_runs() -> None:
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
-        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+        runs = figure_runs(read_figure_specs()[name], "paper", [], Path("runs"))
         assert {run.seed for run in runs} == {0, 1, 2}
         for run in runs:
             assert (
@@ -166,7 +166,7 @@ def test_paper_profile_is_the_size_of_the_paper() -> None:
 
 
 def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
-    spec = figure_specs()["fig5"]
+    spec = read_figure_specs()["fig5"]
     full, short = (
         {run.path: run for run in figure_runs(spec, profile, [], Path("runs"))}
         for profile in ("paper", "plane")
@@ -190,7 +190,7 @@ def test_a_figure_estimates_its_cost(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_every_figure_has_both_profiles_and_a_cost() -> None:
-    specs = figure_specs()
+    specs = read_figure_specs()
     assert set(specs) == set(NAMES)
     for name, spec in specs.items():
         assert {"quick", "paper"} <= set(spec.profiles)
@@ -224,7 +224,7 @@ def test_mistakes_are_explained(words: list[str], message: str) -> None:
 
 
 def test_arguments() -> None:
-    specs = figure_specs()
+    specs = read_figure_specs()
     assert parsed(["4"], specs).names == ["fig4", "fig4b"]
     assert parsed(["4b", "fig4b"], specs).names == ["fig4b"]
     read = parsed(["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs)

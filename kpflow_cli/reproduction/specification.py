@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import cast
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kpflow_cli.errors import UserError
 
 
 @dataclass
@@ -34,7 +37,8 @@ class FigureSpec:
 
     Attributes:
         shows: what the figure shows, in a line.
-        like: name of the figure that it shares all else with.
+        like: name of a figure whose networks it has too: all that is said there holds here, but for
+            what is said anew or added.
         overrides: for all of its runs.
         runs: name and further overrides of each; with several values of a key, as many runs of one
             name.
@@ -51,17 +55,36 @@ class FigureSpec:
 
 
 def read_figure_specs() -> dict[str, FigureSpec]:
-    """What ``configs/figure`` says of each figure, by name, in the order of their numbers."""
+    """What ``configs/figure`` says of each figure, by name, in the order of their numbers.
+
+    Raises UserError for a key that there is not, a value of another type, and for a figure that is
+    like one that is not there.
+    """
     folder = resources.files("kpflow_cli.configs") / "figure"
-    specs = {}
-    for entry in folder.iterdir():
-        if entry.name.endswith(".yaml"):
-            node = OmegaConf.merge(
-                OmegaConf.structured(FigureSpec), OmegaConf.create(entry.read_text())
-            )
-            specs[entry.name.removesuffix(".yaml")] = cast(FigureSpec, OmegaConf.to_object(node))
-    specs = {
-        name: replace(specs[spec.like], shows=spec.shows) if spec.like else spec
-        for name, spec in specs.items()
+    nodes = {
+        entry.name.removesuffix(".yaml"): cast(DictConfig, OmegaConf.create(entry.read_text()))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
     }
-    return dict(sorted(specs.items(), key=lambda item: (int(re.sub(r"\D", "", item[0])), item[0])))
+    names = sorted(nodes, key=lambda name: (int(re.sub(r"\D", "", name)), name))
+    return {name: _read(name, nodes) for name in names}
+
+
+def _read(name: str, nodes: dict[str, DictConfig]) -> FigureSpec:
+    try:
+        return cast(FigureSpec, OmegaConf.to_object(_merge(name, nodes)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"configs/figure/{name}.yaml: {str(error).splitlines()[0]}") from None
+
+
+def _merge(name: str, nodes: dict[str, DictConfig]) -> DictConfig:
+    """What is said of a figure, over what is said of the one that it is like."""
+    own = nodes[name]
+    like = own.get("like")
+    if like is None:
+        base = OmegaConf.structured(FigureSpec)
+    elif like in nodes:
+        base = _merge(like, nodes)
+    else:
+        raise UserError.unknown(f"configs/figure/{name}.yaml: like", like, nodes)
+    return cast(DictConfig, OmegaConf.merge(base, own))

@@ -10,7 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
+from kpflow_cli.plotting.style import (
+    FULL_WIDTH,
+    StyledFigure,
+    add_letter,
+    choose_line_look,
+    lay_out_mosaic,
+    styled,
+)
 from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .attention_ranks import (
@@ -19,17 +26,17 @@ from .attention_ranks import (
     RANKS,
     REDUCTIONS,
     TRIALS,
-    above_one,
+    add_rank_legend,
+    average_lines,
+    divide,
     draw_ranks,
-    follows,
-    largest,
-    mean_of_lines,
-    rank_legend,
-    rank_rows,
-    ratios,
+    judge_following,
+    pick_largest,
+    raise_above_one,
+    tabulate_ranks,
 )
-from .drawn import Tables, stacked
-from .seeds import over_seeds
+from .seeds import average_over_seeds
+from .table import Tables, stack
 
 _HEADS = "model.heads"
 
@@ -39,9 +46,9 @@ def data(tables: Tables) -> pd.DataFrame:
     and of heads.
     """
     runs = tables["measurements"][[TRIALS, _HEADS]].drop_duplicates().sort_values([TRIALS, _HEADS])
-    return stacked(
+    return stack(
         [
-            rank_rows(
+            tabulate_ranks(
                 tables,
                 {**RANKS, **OF_V},
                 _series(trials, heads),
@@ -72,11 +79,11 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """
     runs = _runs(data)
     layout = [[f"{row}_{trials}" for trials in runs] for row in (*REDUCTIONS, "ratio")]
-    figure, panels = mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
     for name, (place, panel) in zip("abcdefghi", panels.items(), strict=False):
         row, trials = place.split("_")
         series = runs[int(trials)]
-        letter(panel, name)
+        add_letter(panel, name)
         if row == "ratio":
             _draw_ratios(panel, data, series)
             panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
@@ -90,14 +97,14 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         panels[f"{reduction}_{min(runs)}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
     first = runs[min(runs)][0].partition(", ")[2]
     panels[f"ratio_{min(runs)}"].set_ylabel(f"over the rank\nwith {first}, mean")
-    rank_legend(figure, next(iter(panels.values())), ncols=6)
+    add_rank_legend(figure, next(iter(panels.values())), ncols=6)
     return figure
 
 
 def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
-    first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
+    first, *others = (average_lines(data, "temporal_mean", series) for series in runs)
     for order, rows in enumerate(others, start=1):
-        ratio = ratios(rows, first)
+        ratio = divide(rows, first)
         panel.errorbar(
             ratio["x"],
             ratio["value"],
@@ -105,7 +112,7 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
             markersize=2.5,
             linewidth=0.9,
             elinewidth=0.7,
-            **line_look(order),
+            **choose_line_look(order),
         )
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
@@ -118,7 +125,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """
     found = []
     for reduction in REDUCTIONS:
-        factor = _between_heads(data, f"temporal_{reduction}")
+        factor = _compare_heads(data, f"temporal_{reduction}")
         claim = (
             f"{reduction} reduction: largest factor between temporal ranks of models with "
             "different numbers of heads"
@@ -127,7 +134,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             at_most(claim, factor, 1.25, reason="modest: a quarter, where heads grow eightfold")
         )
         found.append(
-            follows(
+            judge_following(
                 data,
                 f"temporal_{reduction}",
                 list(data["series"].unique()),
@@ -137,14 +144,15 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _between_heads(data: pd.DataFrame, panel: str) -> Estimate:
+def _compare_heads(data: pd.DataFrame, panel: str) -> Estimate:
     """The largest factor between any two numbers of heads at any input dimension and number of
     trials; NaN of a single number of heads.
     """
     pairs = [pair for runs in _runs(data).values() for pair in combinations(runs, 2)]
-    return over_seeds(
+    return average_over_seeds(
         data,
-        lambda one: largest(
-            above_one(ratios(*(mean_of_lines(one, panel, each) for each in pair))) for pair in pairs
+        lambda one: pick_largest(
+            raise_above_one(divide(*(average_lines(one, panel, each) for each in pair)))
+            for pair in pairs
         ),
     )

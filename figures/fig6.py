@@ -17,8 +17,8 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    letter,
-    mosaic,
+    add_letter,
+    lay_out_mosaic,
     styled,
 )
 from kpflow_cli.reproduction.claims import Claim, at_most
@@ -30,16 +30,16 @@ from .attention_ranks import (
     RANKS,
     REDUCTIONS,
     TRIALS,
+    add_rank_legend,
+    average_lines,
+    divide,
+    divide_by_inputs,
     draw_ranks,
-    follows,
-    largest_of,
-    mean_of_lines,
-    over_inputs,
-    rank_legend,
-    rank_rows,
-    ratios,
+    find_largest,
+    judge_following,
+    tabulate_ranks,
 )
-from .drawn import Tables, drawn, estimated, first_step, number, pick, stacked
+from .table import Tables, pick, pick_first_step, read_estimate, read_number, stack, tabulate
 
 _FEATURES = "model.fourier_features"
 _HEADS = "model.heads"
@@ -58,14 +58,14 @@ def data(tables: Tables) -> pd.DataFrame:
     """
     measured, panels = tables["measurements"], {**RANKS, **OF_V}
     parts = [
-        rank_rows(tables, panels, _series(run, trials), key, run=run, **{TRIALS: trials})
+        tabulate_ranks(tables, panels, _series(run, trials), key, run=run, **{TRIALS: trials})
         for run, key in _KEYS.items()
         for trials in sorted(pick(measured, run=run)[TRIALS].unique())
     ]
-    parts.append(drawn("heads", "all", value=float(measured[_HEADS].max())))
+    parts.append(tabulate("heads", "all", value=float(measured[_HEADS].max())))
     # of several seeds and numbers of trials the first
     one = {key: tables["temporal_modes"][key].min() for key in ("seed", TRIALS, _HEADS)}
-    modes = pick(first_step(tables["temporal_modes"]), operator="ntk", **one)
+    modes = pick(pick_first_step(tables["temporal_modes"]), operator="ntk", **one)
     for dimension, rows in modes.groupby(DIMENSION):
         weighted = rows.assign(
             weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max()
@@ -73,14 +73,14 @@ def data(tables: Tables) -> pd.DataFrame:
         for mode in _MODES:
             shown = pick(weighted, mode=mode)
             where = {"line": shown["trial"], "x": shown["time"], "y": float(str(dimension))}
-            parts.append(drawn("modes", f"mode {mode}", value=shown["weighted"], **where))
-    maps = pick(first_step(tables["attention_map"]), head=1, **one)
+            parts.append(tabulate("modes", f"mode {mode}", value=shown["weighted"], **where))
+    maps = pick(pick_first_step(tables["attention_map"]), head=1, **one)
     dimensions = sorted(maps[DIMENSION].unique())
     maps = pick(maps, **{DIMENSION: dimensions[len(dimensions) // 2]})
     parts.append(
-        drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"])
+        tabulate("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"])
     )
-    return stacked(parts)
+    return stack(parts)
 
 
 def _series(run: str, trials: int) -> str:
@@ -103,13 +103,13 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         *([f"{run}_{reduction}" for reduction in REDUCTIONS] for run in ("dimension", "fourier")),
     ]
     layout.insert(2, list(modes.values()))
-    figure, panels = mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
     draw_architecture(panels["architecture"], pick(data, panel="attention_map"))
     for reduction, words in REDUCTIONS.items():
         panel = panels[f"dimension_{reduction}"]
         _draw_lines(panel, data, "dimension", reduction)
         for series in _runs(data, "site_inputs"):
-            rows = mean_of_lines(data, f"temporal_{reduction}", series)
+            rows = average_lines(data, f"temporal_{reduction}", series)
             label = f"{_trials(series)}, state of site inputs"
             panel.errorbar(
                 rows["x"],
@@ -154,8 +154,8 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         "c": first_modes,
         "d": "fourier_mean",
     }.items():
-        letter(panels[panel_name], name)
-    rank_legend(figure, panels["dimension_mean"], ncols=3)
+        add_letter(panels[panel_name], name)
+    add_rank_legend(figure, panels["dimension_mean"], ncols=3)
     return figure
 
 
@@ -205,12 +205,14 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     found = []
     for reduction in REDUCTIONS:
         name, words = f"temporal_{reduction}", f"{reduction} reduction"
-        found.append(follows(data, name, _runs(data, "dimension"), words))
+        found.append(judge_following(data, name, _runs(data, "dimension"), words))
         claim = (
             f"{words}: largest log-log slope of temporal rank over the inputs' effective "
             "dimension, at the two largest input dimensions"
         )
-        slope = largest_of(data, _runs(data, "dimension"), partial(_last_slope, panel=name))
+        slope = find_largest(
+            data, _runs(data, "dimension"), partial(_measure_last_slope, panel=name)
+        )
         found.append(
             at_most(
                 claim,
@@ -220,33 +222,38 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             )
         )
         for run, state in _STATES.items():
-            found += _bounds(data, name, _runs(data, run), f"{words}, {state}")
+            found += _judge_bounds(data, name, _runs(data, run), f"{words}, {state}")
         claim = (
             f"{words}: largest ratio of temporal rank with the fewest Fourier features to that "
             f"with {RESOLVED_FEATURES} or the most below"
         )
-        share = largest_of(data, _runs(data, "fourier"), partial(_kept_down, panel=name))
+        share = find_largest(data, _runs(data, "fourier"), partial(_compare_features, panel=name))
         found.append(at_most(claim, share, 0.5, reason="raise it: it doubles at least"))
     return found
 
 
-def _bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list[Claim]:
+def _judge_bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list[Claim]:
     """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 +
     heads) n_in, that of cat(X, A).
     """
-    literal = largest_of(data, runs, partial(_over_dimension, panel=panel))
-    columns = 1 + number(data, panel="heads")
+    literal = find_largest(data, runs, partial(_divide_by_dimension, panel=panel))
+    columns = 1 + read_number(data, panel="heads")
     mixed = replace(
         literal, value=literal.value / columns, standard_error=literal.standard_error / columns
     )
-    points = pd.concat([_over_dimension(data, each, panel) for each in runs], ignore_index=True)
+    points = pd.concat(
+        [_divide_by_dimension(data, each, panel) for each in runs], ignore_index=True
+    )
     unknown = points[["value", "stderr"]].isna().any(axis=None)
     above = (
         math.nan
         if unknown
         else float(
             np.mean(
-                [estimated(points.iloc[[place]]).interval()[0] > 1 for place in range(len(points))]
+                [
+                    read_estimate(points.iloc[[place]]).interval()[0] > 1
+                    for place in range(len(points))
+                ]
             )
         )
     )
@@ -273,31 +280,31 @@ def _bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list
     ]
 
 
-def _over_dimension(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
-    rows = mean_of_lines(data, panel, series)
+def _divide_by_dimension(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+    rows = average_lines(data, panel, series)
     return rows.assign(value=rows["value"] / rows["x"], stderr=rows["stderr"] / rows["x"])
 
 
-def _last_slope(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+def _measure_last_slope(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
     """d log(rank / effective dimension of the inputs) / d log n_in between the last two points,
     with its error; NaN of a single point.
     """
-    rows = over_inputs(data, panel, series)
+    rows = divide_by_inputs(data, panel, series)
     if len(rows) < 2:
         return _UNKNOWN
     growth = math.log(rows["x"].iloc[-1] / rows["x"].iloc[-2])
-    last = ratios(*(rows.iloc[[place]].reset_index(drop=True) for place in (-1, -2)))
+    last = divide(*(rows.iloc[[place]].reset_index(drop=True) for place in (-1, -2)))
     return last.assign(
         value=np.log(last["value"]) / growth, stderr=last["stderr"] / last["value"] / growth
     )
 
 
-def _kept_down(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+def _compare_features(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
     """The rank at the fewest features over that at the most that are resolved, with its error; NaN
     of fewer than two.
     """
-    rows = mean_of_lines(data, panel, series)
+    rows = average_lines(data, panel, series)
     resolved = rows[rows["x"] <= RESOLVED_FEATURES]
     if len(resolved) < 2:
         return _UNKNOWN
-    return ratios(*(resolved.iloc[[place]].reset_index(drop=True) for place in (0, -1)))
+    return divide(*(resolved.iloc[[place]].reset_index(drop=True) for place in (0, -1)))

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from kpflow_cli.plotting.style import COLOURS, FULL_WIDTH, StyledFigure, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
-from .drawn import Tables, drawn, number, pick, stacked
+from .table import Tables, pick, read_number, stack, tabulate
 
 _POINTS = (0, 1, 2, 5)
 _CLAIMED_GAIN = 0.9
@@ -27,7 +27,7 @@ def data(tables: Tables) -> pd.DataFrame:
         series = _series(run)
         rows = pick(tables["trajectories"], run=run)
         parts.append(
-            drawn(
+            tabulate(
                 "trajectories",
                 series,
                 line=rows["start"],
@@ -37,12 +37,12 @@ def data(tables: Tables) -> pd.DataFrame:
             )
         )
         ends = pick(tables["end_states"], run=run)
-        parts.append(drawn("end_states", series, value=float(ends["end_state"].nunique())))
-        parts.append(drawn("at_rest", series, value=float(ends["end_state"].notna().mean())))
+        parts.append(tabulate("end_states", series, value=float(ends["end_state"].nunique())))
+        parts.append(tabulate("at_rest", series, value=float(ends["end_state"].notna().mean())))
         points = pick(tables["fixed_points"], run=run)
         if not points.empty:
             parts.append(
-                drawn(
+                tabulate(
                     "points",
                     series,
                     line=points["point"],
@@ -51,8 +51,10 @@ def data(tables: Tables) -> pd.DataFrame:
                     value=points["pc3"],
                 )
             )
-            parts.append(drawn("residuals", series, line=points["point"], value=points["residual"]))
-    return stacked(parts)
+            parts.append(
+                tabulate("residuals", series, line=points["point"], value=points["residual"])
+            )
+    return stack(parts)
 
 
 def _series(run: str) -> str:
@@ -109,8 +111,8 @@ def draw(data: pd.DataFrame) -> StyledFigure:
             for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
                 axis._axinfo["grid"].update(linewidth=0.3, color="0.85")
                 axis.set_pane_color((1, 1, 1, 1))
-            ends = number(data, panel="end_states", series=label)
-            resting = number(data, panel="at_rest", series=label)
+            ends = read_number(data, panel="end_states", series=label)
+            resting = read_number(data, panel="at_rest", series=label)
             panel.set_title(
                 f"{ends:.0f} end state{'' if ends == 1 else 's'}, {100 * resting:.0f} % at rest",
                 fontsize=6.5,
@@ -165,14 +167,15 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Planted points are fixed points, and several end states come with them."""
-    plain = number(data, panel="end_states", series=_label(_CLAIMED_GAIN, 0))
+    plain = read_number(data, panel="end_states", series=_label(_CLAIMED_GAIN, 0))
     planted = [
-        number(data, panel="end_states", series=_label(_CLAIMED_GAIN, points))
+        read_number(data, panel="end_states", series=_label(_CLAIMED_GAIN, points))
         for points in _POINTS
         if points
     ]
     resting = [
-        number(data, panel="at_rest", series=_label(_CLAIMED_GAIN, points)) for points in _POINTS
+        read_number(data, panel="at_rest", series=_label(_CLAIMED_GAIN, points))
+        for points in _POINTS
     ]
     return [
         at_most(

@@ -15,7 +15,7 @@ from types import ModuleType
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from kpflow_cli.figures.drawn import COLUMNS
+from kpflow_cli.figures.table import COLUMNS
 from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
@@ -143,14 +143,19 @@ def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
         figure(["4b", "model.gain=1,2"])
 
 
-def test_figures_share_runs() -> None:
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_figures_share_runs(profile: str) -> None:
+    """Of one network in several figures there is one folder."""
     paths = {}
-    for name in NAMES:
-        runs = figure_runs(read_figure_specs()[name], "paper", [], Path("runs"))
+    for name, spec in read_figure_specs().items():
+        # a row of the planes of figures 5 and 5b, which share all their runs
+        one = ["model.gain=1"] if spec.axes[:1] == ["task.case"] else []
+        runs = figure_runs(spec, profile, one, Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
     assert paths["fig1"] == paths["fig7"] < paths["fig2"]
+    assert paths["fig5"] == paths["fig5b"]
 
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:

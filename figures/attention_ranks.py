@@ -17,9 +17,17 @@ from kpflow_cli.plotting.style import StyledFigure, choose_line_look
 from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .seeds import average_over_seeds, average_seeds
-from .table import UNKNOWN, Tables, pick, pick_first_step, read_estimate, tabulate_measurements
+from .table import (
+    UNKNOWN,
+    Tables,
+    pick,
+    pick_first_step,
+    read_estimate,
+    tabulate,
+    tabulate_measurements,
+)
 
-TRIALS, DIMENSION = "task.evaluation_trials", "task.input_dim"
+TRIALS, DIMENSION, HEADS = "task.evaluation_trials", "task.input_dim", "model.heads"
 REDUCTIONS = {"mean": "mean over units", "trace": "partial trace over units"}
 RANKS = {
     f"{name}_{reduction}": ("ntk", f"{name}_{reduction}")
@@ -50,6 +58,14 @@ def tabulate_ranks(
         where = {"x": rows[x], "y": rows[y] if y else math.nan}
         parts.append(tabulate_measurements(panel, series, rows, line=rows["seed"], **where))
     return pd.concat(parts, ignore_index=True)
+
+
+def tabulate_networks(ranks: pd.DataFrame, series: str, trials: int, heads: int) -> pd.DataFrame:
+    """How many networks a series of ``tabulate_ranks`` is of, beside what they all have: the number
+    of trials at ``x``, that of heads at ``y``.
+    """
+    count = len(pick(ranks, panel="input"))
+    return tabulate("networks", series, x=trials, y=heads, value=float(count))
 
 
 def average_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:

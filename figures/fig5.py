@@ -68,25 +68,32 @@ def data(tables: Tables) -> pd.DataFrame:
         pick(tables["measurements"], operator="ntk", quantity="target_overlap_1")
     )
     for run, setting in _TRAININGS.items():
-        for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby(
-            [CASE, "seed", GAIN, INPUT_RANK]
-        ):
-            series, name = f"{case}{setting}", f"{gain:g} {rank} {seed}"
+        trainings = pick(tables["training"], run=run)
+        keys = [CASE, "seed", GAIN, INPUT_RANK]
+        networks = trainings[keys].drop_duplicates().sort_values(keys)
+        for case, seed, gain, rank in networks.itertuples(index=False):
+            network = {CASE: case, "seed": seed, GAIN: gain, INPUT_RANK: rank}
+            series, losses = case + setting, pick(trainings, **network)
             # a loss that is not a number is beyond any
             courses = losses["evaluation_loss"].fillna(math.inf)
+            name = _name(gain, rank, seed)
             parts.append(tabulate("loss", series, line=name, x=losses["step"], value=courses))
             early = courses[losses["step"] <= SPEED_STEPS]
             # by the last evaluated step within the window
             drop, rise = np.log10(early.iloc[0] / early.iloc[-1]), early.max() / early.iloc[0]
+            place = {"line": seed, "x": gain, "y": rank}
             parts += [
-                tabulate(panel, series, line=name, x=gain, y=rank, value=float(v))
-                for panel, v in (("drop", drop), ("rise", rise))
+                tabulate(panel, series, value=float(each), **place)
+                for panel, each in (("drop", drop), ("rise", rise))
             ]
-            first = pick(overlaps, run=run, seed=seed, **{CASE: case, GAIN: gain, INPUT_RANK: rank})
-            parts.append(
-                tabulate_measurements("trained_overlap", series, first, line=name, x=gain, y=rank)
-            )
+            first = pick(overlaps, run=run, **network)
+            parts.append(tabulate_measurements("trained_overlap", series, first, **place))
     return stack(parts)
+
+
+def _name(gain: float, rank: float, seed: object) -> str:
+    """Of a trained network's line among the losses, which have no place for gain and input rank."""
+    return f"{gain:g} {rank:g} {seed}"
 
 
 @styled
@@ -141,12 +148,11 @@ def _choose_corners(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
 def _draw_losses(
     panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]
 ) -> None:
-    losses, seed = (
-        pick(data, panel="loss", series=case),
-        pick(data, panel="spatial_rank", series=case)["line"].astype(int).min(),
-    )
+    trained = pick(data, panel="drop", series=case)
     for order, (gain, rank) in enumerate(chosen):
-        line = losses[losses["line"] == f"{gain:g} {rank:g} {seed}"]
+        # of several seeds the first
+        seed = pick(trained, x=gain, y=rank)["line"].iloc[0]
+        line = pick(data, panel="loss", series=case, line=_name(gain, rank, seed))
         label = f"$g$ = {gain:g}, $r_x$ = {rank:g}"
         every = max(len(line) // 4, 1)
         look: dict[str, Any] = {
@@ -263,20 +269,17 @@ def pair_overlaps_with_drops(data: pd.DataFrame, series: str) -> pd.DataFrame:
     first value.
     """
     overlaps, drops, rises = (
-        pick(data, panel=panel, series=series).set_index("line")
+        pick(data, panel=panel, series=series).set_index(["line", "x", "y"])
         for panel in ("trained_overlap", "drop", "rise")
     )
     columns = {
-        "gain": drops["x"],
-        "rank": drops["y"],
         "overlap": overlaps["value"],
         "stderr": overlaps["stderr"],
         "drop": drops["value"],
+        "rise": rises["value"],
     }
-    points = pd.DataFrame(columns).assign(rise=rises["value"], stable=rises["value"] <= 1)
-    return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis(
-        "network"
-    )
+    points = pd.DataFrame(columns).assign(stable=rises["value"] <= 1)
+    return points.rename_axis(["line", "gain", "rank"]).reset_index()
 
 
 def correlate_within(points: pd.DataFrame, key: str) -> Estimate:

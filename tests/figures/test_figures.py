@@ -21,7 +21,7 @@ from small_runs import table_bytes
 
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.command import figure, parsed
-from kpflow_cli.reproduction.runs import figure_runs
+from kpflow_cli.reproduction.runs import compose_runs
 from kpflow_cli.reproduction.specification import read_figure_specs
 from kpflow_cli.sweeps import engines
 
@@ -150,7 +150,7 @@ def test_figures_share_runs(profile: str) -> None:
     for name, spec in read_figure_specs().items():
         # a row of the planes of figures 5 and 5b, which share all their runs
         one = ["model.gain=1"] if spec.axes[:1] == ["task.case"] else []
-        runs = figure_runs(spec, profile, one, Path("runs"))
+        runs = compose_runs(spec, profile, one, Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
@@ -160,7 +160,7 @@ def test_figures_share_runs(profile: str) -> None:
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
-        runs = figure_runs(read_figure_specs()[name], "paper", [], Path("runs"))
+        runs = compose_runs(read_figure_specs()[name], "paper", [], Path("runs"))
         assert {run.seed for run in runs} == {0, 1, 2}
         for run in runs:
             assert (
@@ -173,7 +173,7 @@ def test_paper_profile_is_the_size_of_the_paper() -> None:
 def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
     spec = read_figure_specs()["fig5"]
     full, short = (
-        {run.path: run for run in figure_runs(spec, profile, [], Path("runs"))}
+        {run.path: run for run in compose_runs(spec, profile, [], Path("runs"))}
         for profile in ("paper", "plane")
     )
     plane = [run for run in short.values() if run.name == "plane"]
@@ -625,7 +625,7 @@ def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(
     name: str, axis: str, unknown: dict[str, int], made: Path
 ) -> None:
     data = data_of(name, made)
-    grid = data[~data["panel"].isin(["attention_map", "modes", "heads"])]
+    grid = data[~data["panel"].isin(["attention_map", "modes", "networks"])]
     first = grid.groupby(["panel", "series"])[axis].transform("min")
     one = data.drop(grid.index[grid[axis] != first])
     module(name).draw(one).savefig(io.BytesIO(), format="png")

@@ -13,13 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.plotting.style import StyledFigure, line_look
+from kpflow_cli.plotting.style import StyledFigure, choose_line_look
 from kpflow_cli.reproduction.claims import Claim, at_most
 
-from .drawn import UNKNOWN, Tables, estimated, first_step, measured, pick
-from .seeds import mean_of_seeds, over_seeds
+from .seeds import average_over_seeds, average_seeds
+from .table import (
+    UNKNOWN,
+    Tables,
+    pick,
+    pick_first_step,
+    read_estimate,
+    tabulate,
+    tabulate_measurements,
+)
 
-TRIALS, DIMENSION = "task.evaluation_trials", "task.input_dim"
+TRIALS, DIMENSION, HEADS = "task.evaluation_trials", "task.input_dim", "model.heads"
 REDUCTIONS = {"mean": "mean over units", "trace": "partial trace over units"}
 RANKS = {
     f"{name}_{reduction}": ("ntk", f"{name}_{reduction}")
@@ -30,7 +38,7 @@ RANKS = {
 OF_V = {"input": ("v_projection", "full"), "v": ("v", "full")}
 
 
-def rank_rows(
+def tabulate_ranks(
     tables: Tables,
     panels: dict[str, tuple[str, str]],
     series: str,
@@ -41,25 +49,33 @@ def rank_rows(
     """Effective ranks of the chosen runs, a panel for each (operator, reduction), over the keys
     ``x`` and ``y``; a line a seed.
     """
-    ranks = first_step(pick(tables["measurements"], quantity="effective_rank", **runs))
+    ranks = pick_first_step(pick(tables["measurements"], quantity="effective_rank", **runs))
     parts = []
     for panel, (operator, reduction) in panels.items():
         rows = pick(ranks, operator=operator, reduction=reduction).sort_values(
             ["seed", *([y] if y else []), x]
         )
         where = {"x": rows[x], "y": rows[y] if y else math.nan}
-        parts.append(measured(panel, series, rows, line=rows["seed"], **where))
+        parts.append(tabulate_measurements(panel, series, rows, line=rows["seed"], **where))
     return pd.concat(parts, ignore_index=True)
 
 
-def mean_of_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
+def tabulate_networks(ranks: pd.DataFrame, series: str, trials: int, heads: int) -> pd.DataFrame:
+    """How many networks a series of ``tabulate_ranks`` is of, beside what they all have: the number
+    of trials at ``x``, that of heads at ``y``.
+    """
+    count = len(pick(ranks, panel="input"))
+    return tabulate("networks", series, x=trials, y=heads, value=float(count))
+
+
+def average_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
     """``value``, ``stderr`` and ``probes`` by ``x``, ascending: of one seed its own; of several the
     mean, with the error that their spread gives and their number.
     """
     rows = pick(data, panel=panel, series=series).sort_values("x")
     if rows["x"].is_unique:
         return rows[["x", "value", "stderr", "probes"]].reset_index(drop=True)
-    means = [(x, mean_of_seeds(each["value"].tolist())) for x, each in rows.groupby("x")]
+    means = [(x, average_seeds(each["value"].tolist())) for x, each in rows.groupby("x")]
     columns = [
         {"x": x, "value": mean.value, "stderr": mean.standard_error, "probes": mean.num_probes}
         for x, mean in means
@@ -73,8 +89,8 @@ def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str
     """
     places = []
     for order, (series, label) in enumerate(labels.items()):
-        look = line_look(order)
-        rows = mean_of_lines(data, name, series)
+        look = choose_line_look(order)
+        rows = average_lines(data, name, series)
         panel.errorbar(
             rows["x"],
             rows["value"],
@@ -85,7 +101,7 @@ def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str
             elinewidth=0.7,
             **look,
         )
-        inputs = mean_of_lines(data, "input", series)
+        inputs = average_lines(data, "input", series)
         panel.plot(
             inputs["x"],
             inputs["value"],
@@ -100,7 +116,7 @@ def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str
     panel.set(xscale="log", yscale="log")
 
 
-def rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
+def add_rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
     """One legend for panels of ``draw_ranks``, below them all."""
     handles, labels = panel.get_legend_handles_labels()
     handles.append(Line2D([], [], color="0.3", linestyle=(0, (2, 2)), linewidth=0.9))
@@ -113,9 +129,11 @@ def rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
     )
 
 
-def follows(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -> Claim:
+def judge_following(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -> Claim:
     """Temporal rank and the input's effective dimension are within a factor of 2 of each other."""
-    factor = largest_of(data, series, lambda one, each: above_one(over_inputs(one, panel, each)))
+    factor = find_largest(
+        data, series, lambda one, each: raise_above_one(divide_by_inputs(one, panel, each))
+    )
     claim = f"{words}: largest factor between temporal rank and the input's effective dimension"
     return at_most(
         claim,
@@ -125,20 +143,20 @@ def follows(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -
     )
 
 
-def largest_of(
+def find_largest(
     data: pd.DataFrame, series: Sequence[str], found: Callable[[pd.DataFrame, str], pd.DataFrame]
 ) -> Estimate:
     """The mean over seeds of the largest of what is found in one seed's ranks for each series."""
     ranks = data[data["panel"].isin([*RANKS, *OF_V])]
-    return over_seeds(ranks, lambda one: largest(found(one, each) for each in series))
+    return average_over_seeds(ranks, lambda one: pick_largest(found(one, each) for each in series))
 
 
-def over_inputs(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
+def divide_by_inputs(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
     """Temporal ranks over the input's effective dimension."""
-    return ratios(mean_of_lines(data, panel, series), mean_of_lines(data, "input", series))
+    return divide(average_lines(data, panel, series), average_lines(data, "input", series))
 
 
-def ratios(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+def divide(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Of values at the same places one over the other, with its error, which rests on the fewer
     probes.
     """
@@ -154,15 +172,15 @@ def ratios(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"x": rows["x"], "value": ratio, "stderr": error, "probes": probes})
 
 
-def above_one(rows: pd.DataFrame) -> pd.DataFrame:
+def raise_above_one(rows: pd.DataFrame) -> pd.DataFrame:
     """The factors that ratios stand for, whichever side is the larger."""
     inverted = rows["value"].where(rows["value"] >= 1, 1 / rows["value"])
     return rows.assign(value=inverted, stderr=rows["stderr"] / rows["value"] * inverted)
 
 
-def largest(found: Iterable[pd.DataFrame]) -> Estimate:
+def pick_largest(found: Iterable[pd.DataFrame]) -> Estimate:
     """The largest of several values with its own error; NaN if one is NaN or there is none."""
     rows = pd.concat(found, ignore_index=True)
     if not len(rows) or rows["value"].isna().any():
         return UNKNOWN
-    return estimated(rows.iloc[[int(np.argmax(rows["value"].to_numpy()))]])
+    return read_estimate(rows.iloc[[int(np.argmax(rows["value"].to_numpy()))]])

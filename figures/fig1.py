@@ -16,14 +16,14 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    heat_map,
-    letter,
-    mosaic,
+    add_letter,
+    draw_heat_map,
+    lay_out_mosaic,
     styled,
 )
 from kpflow_cli.reproduction.claims import Claim, at_most, within
 
-from .drawn import Tables, drawn, first_step, last_step, number, pick, stacked
+from .table import Tables, pick, pick_first_step, pick_last_step, read_number, stack, tabulate
 
 _FIELDS = {
     "error": r"error $e$",
@@ -40,11 +40,11 @@ def data(tables: Tables) -> pd.DataFrame:
     steps of all rates.
     """
     parts = []
-    fields = last_step(tables["fields"])
+    fields = pick_last_step(tables["fields"])
     for name in ("error", "adjoint", "driven", "change"):
         rows = pick(fields, field=name)
-        parts.append(drawn("field", name, x=rows["time"], y=rows["unit"], value=rows["value"]))
-    gradients = last_step(tables["gradients"])
+        parts.append(tabulate("field", name, x=rows["time"], y=rows["unit"], value=rows["value"]))
+    gradients = pick_last_step(tables["gradients"])
     recurrent = pick(
         gradients,
         parameter=next(
@@ -52,35 +52,35 @@ def data(tables: Tables) -> pd.DataFrame:
         ),
     )
     parts.append(
-        drawn(
+        tabulate(
             "field", "gradient", x=recurrent["column"], y=recurrent["row"], value=recurrent["value"]
         )
     )
-    steps = last_step(tables["gradient_steps"])
+    steps = pick_last_step(tables["gradient_steps"])
     norms = [
-        drawn("steps", name, x=steps["rate"], value=steps[name])
+        tabulate("steps", name, x=steps["rate"], value=steps[name])
         for name in ("change", "difference")
     ]
-    for moment, each in (("first", first_step(tables["gradient_steps"])), ("last", steps)):
-        norms.append(drawn("moments", moment, value=float(each["step"].iloc[0])))
+    for moment, each in (("first", pick_first_step(tables["gradient_steps"])), ("last", steps)):
+        norms.append(tabulate("moments", moment, value=float(each["step"].iloc[0])))
         ratios = {name: each[name] / each["change"] for name in ("difference", "noisy_difference")}
         norms += [
-            drawn(f"ratio_{moment}", name, x=each["rate"], value=ratio)
+            tabulate(f"ratio_{moment}", name, x=each["rate"], value=ratio)
             for name, ratio in ratios.items()
         ]
-    return stacked([*parts, *norms])
+    return stack([*parts, *norms])
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row of fields joined by the operators between them; below, the steps."""
-    figure, panels = mosaic(
+    figure, panels = lay_out_mosaic(
         [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2],
         (FULL_WIDTH, 4.2),
         (1, 1.2),
     )
     for name, title in _FIELDS.items():
-        heat_map(
+        draw_heat_map(
             panels[name],
             pick(data, panel="field", series=name),
             title=title,
@@ -89,10 +89,10 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         )
         panels[name].set_xlabel("columns of $W$" if name == "gradient" else "time step")
     panels["error"].set_ylabel("unit")
-    letter(panels["error"], "a")
+    add_letter(panels["error"], "a")
     for name, operator in zip(list(_FIELDS)[1:], _OPERATORS, strict=True):
         panels[name].set_yticks([])
-        _arrow(panels[name], operator)
+        _draw_arrow(panels[name], operator)
     steps = pick(data, panel="steps")
     change, difference = (
         pick(steps, series=name).sort_values("x") for name in ("change", "difference")
@@ -122,7 +122,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         ha="right",
         color=COLOURS[0],
     )
-    slope = _slope(data).value
+    slope = _fit_slope(data).value
     label = rf"$\|\Delta h + \eta\,\mathrm{{NTK}}_S\, e\|$, slope {slope:.3f}"
     panel.annotate(
         label,
@@ -135,9 +135,9 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     panel.set(
         xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="norm over all states"
     )
-    letter(panel, "b")
+    add_letter(panel, "b")
     _draw_ratios(panels["ratio"], data)
-    letter(panels["ratio"], "c")
+    add_letter(panels["ratio"], "c")
     return figure
 
 
@@ -145,7 +145,7 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
     """Before and after training, of a step on the trials that NTK_S is measured on and of the one
     that SGD takes.
     """
-    for order, (moment, step) in enumerate(_moments(data).items()):
+    for order, (moment, step) in enumerate(_read_moments(data).items()):
         for name, label, style in (
             ("difference", "no noise", "-"),
             ("noisy_difference", "SGD's batch", "--"),
@@ -167,9 +167,11 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
     panel.legend(fontsize=6, loc="upper left", borderaxespad=0.1, handlelength=2.6)
 
 
-def _moments(data: pd.DataFrame) -> dict[str, float]:
+def _read_moments(data: pd.DataFrame) -> dict[str, float]:
     """Steps of the first and the last record."""
-    return {moment: number(data, panel="moments", series=moment) for moment in ("first", "last")}
+    return {
+        moment: read_number(data, panel="moments", series=moment) for moment in ("first", "last")
+    }
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
@@ -178,12 +180,13 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """
     rates = pick(data, panel="steps", series="change")["x"]
     difference, change = (
-        number(data, panel="steps", series=name, x=rates.min()) for name in ("difference", "change")
+        read_number(data, panel="steps", series=name, x=rates.min())
+        for name in ("difference", "change")
     )
     found = [
         within(
             "log-log slope of |dh + eta NTK_S e| against eta",
-            _slope(data),
+            _fit_slope(data),
             2,
             0.1,
             reason=(
@@ -199,12 +202,12 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             identity=True,
         ),
     ]
-    for moment, step in _moments(data).items():
+    for moment, step in _read_moments(data).items():
         words = (
             f"SGD's own noisy step at step {step:.0f}, eta = {rates.max():g}: |dh + eta NTK_S e| "
             "over |dh| of the noise-free step"
         )
-        ratio = number(data, panel=f"ratio_{moment}", series="noisy_difference", x=rates.max())
+        ratio = read_number(data, panel=f"ratio_{moment}", series="noisy_difference", x=rates.max())
         found.append(
             at_most(
                 words,
@@ -216,7 +219,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _slope(data: pd.DataFrame) -> Estimate:
+def _fit_slope(data: pd.DataFrame) -> Estimate:
     """Slope of log difference against log rate, with its standard error: n - 2 degrees of freedom,
     those of n - 1 groups.
     """
@@ -228,7 +231,7 @@ def _slope(data: pd.DataFrame) -> Estimate:
     return Estimate(slope, error, len(x) - 1, "rates")
 
 
-def _arrow(panel: Axes, operator: str) -> None:
+def _draw_arrow(panel: Axes, operator: str) -> None:
     """An arrow into a panel from the one before it, with the operator's name on it."""
     panel.annotate(
         "",

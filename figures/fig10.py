@@ -10,58 +10,64 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, line_look, mosaic, styled
+from kpflow_cli.plotting.style import (
+    FULL_WIDTH,
+    StyledFigure,
+    add_letter,
+    choose_line_look,
+    lay_out_mosaic,
+    styled,
+)
 from kpflow_cli.reproduction.claims import Claim, at_most
 
 from .attention_ranks import (
     DIMENSION,
+    HEADS,
     OF_V,
     RANKS,
     REDUCTIONS,
     TRIALS,
-    above_one,
+    add_rank_legend,
+    average_lines,
+    divide,
     draw_ranks,
-    follows,
-    largest,
-    mean_of_lines,
-    rank_legend,
-    rank_rows,
-    ratios,
+    judge_following,
+    pick_largest,
+    raise_above_one,
+    tabulate_networks,
+    tabulate_ranks,
 )
-from .drawn import Tables, stacked
-from .seeds import over_seeds
-
-_HEADS = "model.heads"
+from .seeds import average_over_seeds
+from .table import Tables, pick, stack
 
 
 def data(tables: Tables) -> pd.DataFrame:
     """Effective ranks at initialization over input dimension, a series for each number of trials
     and of heads.
     """
-    runs = tables["measurements"][[TRIALS, _HEADS]].drop_duplicates().sort_values([TRIALS, _HEADS])
-    return stacked(
-        [
-            rank_rows(
-                tables,
-                {**RANKS, **OF_V},
-                _series(trials, heads),
-                DIMENSION,
-                **{TRIALS: trials, _HEADS: heads},
-            )
-            for trials, heads in runs.itertuples(index=False)
-        ]
-    )
+    runs = tables["measurements"][[TRIALS, HEADS]].drop_duplicates().sort_values([TRIALS, HEADS])
+    parts = []
+    for trials, heads in runs.itertuples(index=False):
+        series, networks = _label(trials, heads), {TRIALS: trials, HEADS: heads}
+        ranks = tabulate_ranks(tables, {**RANKS, **OF_V}, series, DIMENSION, **networks)
+        parts += [ranks, tabulate_networks(ranks, series, trials, heads)]
+    return stack(parts)
 
 
-def _series(trials: int, heads: int) -> str:
-    return f"{trials} trials, {heads} head{'' if heads == 1 else 's'}"
+def _label(trials: float, heads: float) -> str:
+    return f"{trials:g} trials, {_label_heads(heads)}"
 
 
-def _runs(data: pd.DataFrame) -> dict[int, list[str]]:
-    """The series by number of trials, each in the order of heads."""
-    found: dict[int, list[str]] = {}
-    for series in data["series"].unique():
-        found.setdefault(int(series.partition(" ")[0]), []).append(series)
+def _label_heads(heads: float) -> str:
+    return f"{heads:g} head{'' if heads == 1 else 's'}"
+
+
+def _list_series(data: pd.DataFrame) -> dict[int, dict[str, str]]:
+    """By number of trials the series in the order of heads, each with its heads in words."""
+    networks = pick(data, panel="networks").sort_values(["x", "y"])
+    found: dict[int, dict[str, str]] = {}
+    for trials, heads in zip(networks["x"], networks["y"], strict=True):
+        found.setdefault(int(trials), {})[_label(trials, heads)] = _label_heads(heads)
     return found
 
 
@@ -70,34 +76,31 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a reduction, below them ranks over those with the fewest heads; a column a number of
     trials, a line a number of heads.
     """
-    runs = _runs(data)
-    layout = [[f"{row}_{trials}" for trials in runs] for row in (*REDUCTIONS, "ratio")]
-    figure, panels = mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
-    for name, (place, panel) in zip("abcdefghi", panels.items(), strict=False):
-        row, trials = place.split("_")
-        series = runs[int(trials)]
-        letter(panel, name)
-        if row == "ratio":
-            _draw_ratios(panel, data, series)
-            panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
-        else:
-            draw_ranks(
-                panel, data, f"temporal_{row}", {each: each.partition(", ")[2] for each in series}
-            )
-        if row == next(iter(REDUCTIONS)):
-            panel.set_title(rf"$n_x$ = {trials} trials")
+    runs = _list_series(data)
+    rows = (*REDUCTIONS, "ratio")
+    layout = [[f"{row}_{trials}" for trials in runs] for row in rows]
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 6.2), (1, 1, 0.75))
+    for name, panel in zip("abcdefghi", panels.values(), strict=False):
+        add_letter(panel, name)
+    for trials, series in runs.items():
+        for reduction in REDUCTIONS:
+            draw_ranks(panels[f"{reduction}_{trials}"], data, f"temporal_{reduction}", series)
+        panels[f"{rows[0]}_{trials}"].set_title(rf"$n_x$ = {trials} trials")
+        _draw_ratios(panels[f"ratio_{trials}"], data, list(series))
+        panels[f"ratio_{trials}"].set_xlabel(r"input dimension $n_\mathrm{in}$")
+    first = min(runs)
     for reduction, words in REDUCTIONS.items():
-        panels[f"{reduction}_{min(runs)}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
-    first = runs[min(runs)][0].partition(", ")[2]
-    panels[f"ratio_{min(runs)}"].set_ylabel(f"over the rank\nwith {first}, mean")
-    rank_legend(figure, next(iter(panels.values())), ncols=6)
+        panels[f"{reduction}_{first}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
+    fewest = next(iter(runs[first].values()))
+    panels[f"ratio_{first}"].set_ylabel(f"over the rank\nwith {fewest}, mean")
+    add_rank_legend(figure, next(iter(panels.values())), ncols=6)
     return figure
 
 
 def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
-    first, *others = (mean_of_lines(data, "temporal_mean", series) for series in runs)
+    first, *others = (average_lines(data, "temporal_mean", series) for series in runs)
     for order, rows in enumerate(others, start=1):
-        ratio = ratios(rows, first)
+        ratio = divide(rows, first)
         panel.errorbar(
             ratio["x"],
             ratio["value"],
@@ -105,7 +108,7 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
             markersize=2.5,
             linewidth=0.9,
             elinewidth=0.7,
-            **line_look(order),
+            **choose_line_look(order),
         )
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
@@ -118,7 +121,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """
     found = []
     for reduction in REDUCTIONS:
-        factor = _between_heads(data, f"temporal_{reduction}")
+        factor = _compare_heads(data, f"temporal_{reduction}")
         claim = (
             f"{reduction} reduction: largest factor between temporal ranks of models with "
             "different numbers of heads"
@@ -127,7 +130,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             at_most(claim, factor, 1.25, reason="modest: a quarter, where heads grow eightfold")
         )
         found.append(
-            follows(
+            judge_following(
                 data,
                 f"temporal_{reduction}",
                 list(data["series"].unique()),
@@ -137,14 +140,15 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _between_heads(data: pd.DataFrame, panel: str) -> Estimate:
+def _compare_heads(data: pd.DataFrame, panel: str) -> Estimate:
     """The largest factor between any two numbers of heads at any input dimension and number of
     trials; NaN of a single number of heads.
     """
-    pairs = [pair for runs in _runs(data).values() for pair in combinations(runs, 2)]
-    return over_seeds(
+    pairs = [pair for runs in _list_series(data).values() for pair in combinations(runs, 2)]
+    return average_over_seeds(
         data,
-        lambda one: largest(
-            above_one(ratios(*(mean_of_lines(one, panel, each) for each in pair))) for pair in pairs
+        lambda one: pick_largest(
+            raise_above_one(divide(*(average_lines(one, panel, each) for each in pair)))
+            for pair in pairs
         ),
     )

@@ -6,10 +6,26 @@ from dataclasses import replace
 
 import pandas as pd
 
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+from kpflow_cli.plotting.style import (
+    FULL_WIDTH,
+    StyledFigure,
+    add_letter,
+    draw_heat_map,
+    lay_out_mosaic,
+    styled,
+)
 from kpflow_cli.reproduction.claims import Claim, at_most
 
-from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
+from .table import (
+    Tables,
+    pick,
+    pick_last_step,
+    read_estimate,
+    read_number,
+    stack,
+    tabulate,
+    tabulate_measurements,
+)
 
 _NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
 _MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
@@ -18,37 +34,40 @@ _MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
 def data(tables: Tables) -> pd.DataFrame:
     """Entries of V, V V^T and K, and the ranks, of each trained network."""
     parts = []
-    matrices, summary = last_step(tables["core_matrices"]), last_step(tables["core_summary"])
+    matrices, summary = (
+        pick_last_step(tables["core_matrices"]),
+        pick_last_step(tables["core_summary"]),
+    )
     for run in _NETWORKS:
         for name in _MATRICES:
             rows = pick(matrices, run=run, matrix=name)
             parts.append(
-                drawn(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"])
+                tabulate(f"{run}_{name}", run, x=rows["column"], y=rows["row"], value=rows["value"])
             )
         for quantity, value in zip(
             *(pick(summary, run=run)[column] for column in ("quantity", "value")), strict=True
         ):
-            parts.append(drawn("summary", f"{run}_{quantity}", value=value))
+            parts.append(tabulate("summary", f"{run}_{quantity}", value=value))
         whole = pick(
-            last_step(tables["measurements"]),
+            pick_last_step(tables["measurements"]),
             run=run,
             operator="ntk",
             quantity="effective_rank",
             reduction="full",
         )
-        parts.append(measured("summary", f"{run}_effective_rank_ntk", whole))
-    return stacked(parts)
+        parts.append(tabulate_measurements("summary", f"{run}_effective_rank_ntk", whole))
+    return stack(parts)
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a network: V, V V^T, K, with their ranks."""
-    figure, panels = mosaic(
+    figure, panels = lay_out_mosaic(
         [[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1)
     )
     for index, (run, network) in enumerate(_NETWORKS.items()):
         found = {
-            name: number(data, panel="summary", series=f"{run}_{name}")
+            name: read_number(data, panel="summary", series=f"{run}_{name}")
             for name in ("rank_v", "rank_k", "effective_rank_v", "states")
         }
         titles = {
@@ -58,7 +77,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         }
         for column, (name, title) in enumerate(titles.items()):
             panel = panels[f"{run}_{name}"]
-            heat_map(panel, pick(data, panel=f"{run}_{name}"), title=title, signed=True)
+            draw_heat_map(panel, pick(data, panel=f"{run}_{name}"), title=title, signed=True)
             panel.set_xlabel(
                 {
                     "v": "site variables ($h$, then $x$)",
@@ -67,7 +86,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
                 }[name]
             )
             panel.set_ylabel("trial and time" if name != "k" else "unit; trial and time")
-            letter(panel, "abcdef"[3 * index + column])
+            add_letter(panel, "abcdef"[3 * index + column])
         panels[f"{run}_v"].set_ylabel(f"{network}\ntrial and time")
     return figure
 
@@ -77,7 +96,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     found = []
     for run, network in _NETWORKS.items():
         value = {
-            name: number(data, panel="summary", series=f"{run}_{name}")
+            name: read_number(data, panel="summary", series=f"{run}_{name}")
             for name in (
                 "relative_error",
                 "rank_k",
@@ -87,7 +106,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
                 "states",
             )
         }
-        rank = estimated(pick(data, panel="summary", series=f"{run}_effective_rank_ntk"))
+        rank = read_estimate(pick(data, panel="summary", series=f"{run}_effective_rank_ntk"))
         # N = B T n
         core = value["effective_rank_v"] * value["states"] / value["trial_times"]
         bound = "n rank V" if run == "rnn" else "3n (rank H + rank X)"

@@ -18,15 +18,24 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    letter,
-    mosaic,
-    shades,
+    add_letter,
+    lay_out_mosaic,
+    pick_shades,
+    scale_step_axis,
     styled,
-    training_step_axis,
 )
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
-from .drawn import UNKNOWN, Tables, drawn, estimated, last_step, measured, pick, stacked
+from .table import (
+    UNKNOWN,
+    Tables,
+    pick,
+    pick_last_step,
+    read_estimate,
+    stack,
+    tabulate,
+    tabulate_measurements,
+)
 
 NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five planted points"}
 _OPERATORS = {"v": "$V$", "ntk": "NTK$_S$", "p": "$P$"}
@@ -52,33 +61,37 @@ def data(tables: Tables) -> pd.DataFrame:
     seed = tables["inputs"]["seed"].min()
     parts = []
     task = pick(
-        last_step(tables["inputs"]),
+        pick_last_step(tables["inputs"]),
         run="network2",
         seed=seed,
         trial=tables["inputs"]["trial"].unique()[1],
     )
     answer = pick(
-        last_step(tables["outputs"]),
+        pick_last_step(tables["outputs"]),
         run="network2",
         seed=seed,
         trial=tables["outputs"]["trial"].unique()[1],
     )
     for channel, name in _CHANNELS.items():
         rows, answers = pick(task, channel=channel), pick(answer, channel=channel)
-        parts.append(drawn("inputs", name, x=rows["time"], value=rows["input"]))
-        parts.append(drawn("targets", name, x=answers["time"], value=answers["target"]))
+        parts.append(tabulate("inputs", name, x=rows["time"], value=rows["input"]))
+        parts.append(tabulate("targets", name, x=answers["time"], value=answers["target"]))
     ntk = pick(tables["measurements"], operator="ntk")
     for run in NETWORKS:
         for quantity in ("alignment", "random_core_alignment"):
             rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(measured(quantity, run, rows, line=rows["seed"], x=rows["step"]))
+            parts.append(
+                tabulate_measurements(quantity, run, rows, line=rows["seed"], x=rows["step"])
+            )
         for reduction in ("temporal_mean", "temporal_trace"):
             rows = pick(ntk, run=run, quantity="effective_rank", reduction=reduction)
-            parts.append(measured(reduction, run, rows, line=rows["seed"], x=rows["step"]))
-        for operator in _VARIANCES:
-            rows = pick(last_step(tables["temporal_spectra"]), run=run, operator=operator)
             parts.append(
-                drawn(
+                tabulate_measurements(reduction, run, rows, line=rows["seed"], x=rows["step"])
+            )
+        for operator in _VARIANCES:
+            rows = pick(pick_last_step(tables["temporal_spectra"]), run=run, operator=operator)
+            parts.append(
+                tabulate(
                     f"cumulative_{operator}",
                     run,
                     line=rows["seed"],
@@ -86,12 +99,12 @@ def data(tables: Tables) -> pd.DataFrame:
                     value=rows["cumulative"],
                 )
             )
-    modes = pick(last_step(tables["temporal_modes"]), run="network2", seed=seed)
+    modes = pick(pick_last_step(tables["temporal_modes"]), run="network2", seed=seed)
     for operator in ("v", "ntk"):
         for mode in sorted(modes["mode"].unique()):
             rows = pick(modes, operator=operator, mode=mode)
             parts.append(
-                drawn(
+                tabulate(
                     f"mode_{operator}_{mode}",
                     "network2",
                     line=rows["trial"],
@@ -99,7 +112,7 @@ def data(tables: Tables) -> pd.DataFrame:
                     value=rows["value"],
                 )
             )
-    return stacked(parts)
+    return stack(parts)
 
 
 @styled
@@ -107,17 +120,17 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """The task; alignment; shares of variance; leading modes."""
     top = ["task", "alignment", "variance"]
     modes = [f"mode_{operator}_{mode}" for operator in ("v", "ntk") for mode in (1, 2, 3)]
-    figure, panels = mosaic([top, modes[:3], modes[3:]], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
+    figure, panels = lay_out_mosaic([top, modes[:3], modes[3:]], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
     _draw_task(panels["task"], data)
     _draw_alignment(panels["alignment"], data)
     _draw_variance(panels["variance"], data)
     for name, each in zip("abc", top, strict=True):
-        letter(panels[each], name)
-    letter(panels[modes[0]], "d")
+        add_letter(panels[each], name)
+    add_letter(panels[modes[0]], "d")
     for name in modes:
         _, operator, mode = name.split("_")
         lines = list(pick(data, panel=name).groupby("line"))
-        for (_, line), colour in zip(lines, shades(len(lines)), strict=True):
+        for (_, line), colour in zip(lines, pick_shades(len(lines)), strict=True):
             panels[name].plot(line["x"], line["value"], color=colour, linewidth=0.9)
         panels[name].set_title(f"{_OPERATORS[operator]}, temporal mode {mode}")
         if operator == "ntk":
@@ -171,7 +184,7 @@ def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
                     linewidth=0,
                 )
     panel.plot([], [], color="0.3", linestyle=":", label="random core of the same spectrum")
-    training_step_axis(panel)
+    scale_step_axis(panel)
     panel.set(yscale="log", ylim=(None, 1.3), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
     panel.legend(loc="upper center", bbox_to_anchor=(0.58, 1.3), fontsize=6.5)
 
@@ -215,23 +228,25 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     found = []
     for run, label in NETWORKS.items():
         name = f"{label}: least cosine of NTK_S with its core along training"
-        least = estimated(_extreme(pick(data, panel="alignment", series=run), largest=False))
+        least = read_estimate(
+            _pick_extreme(pick(data, panel="alignment", series=run), largest=False)
+        )
         found.append(at_least(name, least, 0.5, reason="a shared basis: more alike than not"))
         name += ", over that of a random core of the same spectrum"
         found.append(
             at_least(
                 name,
-                _least_over_chance(data, run),
+                _compare_with_chance(data, run),
                 10,
                 reason="well above chance: an order of magnitude",
             )
         )
         for operator, name in _COUNTED.items():
             claim = f"{label}: temporal modes of {name} for 95 % of variance"
-            found.append(at_most(claim, _modes(data, run, operator, max), 10, reason=few))
+            found.append(at_most(claim, _count_modes(data, run, operator, max), 10, reason=few))
         there, needed = (
             pick(data, panel="cumulative_p", series=run)["x"].max(),
-            _modes(data, run, "p", min),
+            _count_modes(data, run, "p", min),
         )
         share = replace(
             needed, value=needed.value / there, standard_error=needed.standard_error / there
@@ -239,8 +254,8 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         name = f"{label}: share of the temporal modes of P for 95 % of variance"
         found.append(at_least(name, share, 0.1, reason="many: a fixed part of all there are"))
         for reduction in ("mean", "trace"):
-            most = estimated(
-                _extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True)
+            most = read_estimate(
+                _pick_extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True)
             )
             name = (
                 f"{label}: largest temporal effective rank of NTK_S along training, {reduction} "
@@ -250,7 +265,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
+def _pick_extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
     """The row of the largest or smallest value; none if one is NaN."""
     return (
         rows.iloc[:0]
@@ -259,7 +274,7 @@ def _extreme(rows: pd.DataFrame, *, largest: bool) -> pd.DataFrame:
     )
 
 
-def _least_over_chance(data: pd.DataFrame, run: str) -> Estimate:
+def _compare_with_chance(data: pd.DataFrame, run: str) -> Estimate:
     """The least over steps and seeds of the alignment over that with a random core, with its own
     error.
     """
@@ -272,10 +287,10 @@ def _least_over_chance(data: pd.DataFrame, run: str) -> Estimate:
         rows["stderr"] / rows["value"], rows["stderr_random"] / rows["value_random"]
     )
     # both come from the same probes
-    return estimated(_extreme(rows.assign(value=ratios, stderr=errors), largest=False))
+    return read_estimate(_pick_extreme(rows.assign(value=ratios, stderr=errors), largest=False))
 
 
-def _modes(
+def _count_modes(
     data: pd.DataFrame, run: str, operator: str, extreme: Callable[[Iterable[float]], float]
 ) -> Estimate:
     """The most or fewest modes over seeds for 95 % of variance: exact where the modes on both sides

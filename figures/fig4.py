@@ -9,17 +9,17 @@ import pandas as pd
 from kpflow_cli.plotting.style import StyledFigure, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
-from .drawn import Tables, number, pick
 from .learning import (
     LEARNED,
     UNLEARNED,
     draw_learning,
-    first_learned,
-    fractions_at,
-    learning_data,
-    seeds,
-    worst,
+    find_first_learned,
+    list_seeds,
+    pick_fractions,
+    pick_worst,
+    tabulate_learning,
 )
+from .table import Tables, pick, read_number
 
 NETWORKS = {
     "network1": "network 1: SGD",
@@ -31,7 +31,7 @@ _UNLEARNED_REASON = "unlearned: not even a tenth"
 
 def data(tables: Tables) -> pd.DataFrame:
     """Of the three trainings."""
-    return learning_data(tables, NETWORKS)
+    return tabulate_learning(tables, NETWORKS)
 
 
 @styled
@@ -44,15 +44,17 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     """Network 1 stalls for want of overlap with the targets, network 2 does not, and a second-order
     method frees network 1; the worst of all seeds.
     """
-    everyone = seeds(data)
-    learned = {seed: first_learned(data, "network2", seed) for seed in everyone}
+    everyone = list_seeds(data)
+    learned = {seed: find_first_learned(data, "network2", seed) for seed in everyone}
     meanwhile = [
         fraction
         for seed in everyone
-        for fraction in fractions_at(data, "network1", learned[seed], seed)[1:]
+        for fraction in pick_fractions(data, "network1", learned[seed], seed)[1:]
     ]
     final = [
-        fraction for seed in everyone for fraction in fractions_at(data, "second_order", None, seed)
+        fraction
+        for seed in everyone
+        for fraction in pick_fractions(data, "second_order", None, seed)
     ]
     stalled = [
         float(pick(data, panel=f"learned_fraction_{mode}", series="network1")["value"].max())
@@ -63,26 +65,26 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return [
         at_least(
             "network 2: least learned fraction of any mode, its best step",
-            _best(data, everyone),
+            _find_best(data, everyone),
             LEARNED,
             reason="learned: four fifths",
         ),
         at_most(
             "network 1: largest fraction of modes 2 and 3 when network 2 first has all above 0.8",
-            worst(meanwhile, largest=True),
+            pick_worst(meanwhile, largest=True),
             UNLEARNED,
             reason=_UNLEARNED_REASON,
         ),
         at_most(
             f"network 1: largest fraction of modes 2 and 3 at any of the {steps:.0f} steps",
-            worst(stalled, largest=True),
+            pick_worst(stalled, largest=True),
             UNLEARNED,
             reason=_UNLEARNED_REASON,
         ),
         at_most(
             "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, "
             "over that with mode 1",
-            _overlap_ratio(data, everyone),
+            _compare_overlaps(data, everyone),
             0.01,
             reason=(
                 "near none: gradient descent moves along them a hundred times more slowly than "
@@ -91,45 +93,45 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         ),
         at_least(
             "network 1, Shampoo: least learned fraction at the end",
-            worst(final, largest=False),
+            pick_worst(final, largest=False),
             LEARNED,
             reason="out of the stall: learned",
         ),
         within(
             "network 1: end states of zero-input trajectories",
-            worst(ends["network1"], largest=True),
+            pick_worst(ends["network1"], largest=True),
             1,
             0,
             reason="dynamics without input collapse to one fixed point",
         ),
         at_least(
             "network 2: fewest end states of zero-input trajectories",
-            worst(ends["network2"], largest=False),
+            pick_worst(ends["network2"], largest=False),
             2,
             reason="several are at least two",
         ),
     ]
 
 
-def _best(data: pd.DataFrame, everyone: list[int]) -> float:
+def _find_best(data: pd.DataFrame, everyone: list[int]) -> float:
     """The least fraction of the three modes, at the step where it is highest; of the worst seed."""
     best = []
     for seed in everyone:
         rows = pick(data, series="network2", line=seed)
         rows = rows[rows["panel"].str.startswith("learned_fraction")]
         best.append(float(rows.groupby("x")["value"].min().max()))
-    return worst(best, largest=False)
+    return pick_worst(best, largest=False)
 
 
-def _overlap_ratio(data: pd.DataFrame, everyone: list[int]) -> float:
+def _compare_overlaps(data: pd.DataFrame, everyone: list[int]) -> float:
     """Of modes 2 and 3 to mode 1, the largest; exact, as the trace of NTK_S that all share is their
     only error, and cancels.
     """
     ratios = []
     for seed in everyone:
         first, second, third = (
-            number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0)
+            read_number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0)
             for mode in (1, 2, 3)
         )
         ratios += [second / first, third / first]
-    return worst(ratios, largest=True)
+    return pick_worst(ratios, largest=True)

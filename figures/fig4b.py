@@ -9,8 +9,16 @@ import pandas as pd
 from kpflow_cli.plotting.style import StyledFigure, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
-from .drawn import Tables, pick
-from .learning import LEARNED, UNLEARNED, draw_learning, fractions_at, learning_data, seeds, worst
+from .learning import (
+    LEARNED,
+    UNLEARNED,
+    draw_learning,
+    list_seeds,
+    pick_fractions,
+    pick_worst,
+    tabulate_learning,
+)
+from .table import Tables, pick
 
 NETWORKS = {
     "gain1": "gain 1",
@@ -21,7 +29,7 @@ NETWORKS = {
 
 def data(tables: Tables) -> pd.DataFrame:
     """Of the three trainings."""
-    return learning_data(tables, NETWORKS)
+    return tabulate_learning(tables, NETWORKS)
 
 
 @styled
@@ -32,31 +40,31 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Figure 4's claims, put to the continuous-time RNN; the worst of all seeds."""
-    everyone, found = seeds(data), []
+    everyone, found = list_seeds(data), []
     steps = pick(data, panel="evaluation_loss")["x"].max()
     for run in ("gain1", "torch_default"):
         final = [
-            fraction for seed in everyone for fraction in fractions_at(data, run, None, seed)[1:]
+            fraction for seed in everyone for fraction in pick_fractions(data, run, None, seed)[1:]
         ]
         name = f"{NETWORKS[run]}: largest fraction of modes 2 and 3 after {steps:.0f} steps"
         found.append(
             at_most(
                 name,
-                worst(final, largest=True),
+                pick_worst(final, largest=True),
                 UNLEARNED,
                 reason="stalled: not even a tenth is learned",
             )
         )
     planted = [
-        fraction for seed in everyone for fraction in fractions_at(data, "planted", None, seed)
+        fraction for seed in everyone for fraction in pick_fractions(data, "planted", None, seed)
     ]
     name = f"{NETWORKS['planted']}: least learned fraction after {steps:.0f} steps"
     found.append(
-        at_least(name, worst(planted, largest=False), LEARNED, reason="learned: four fifths")
+        at_least(name, pick_worst(planted, largest=False), LEARNED, reason="learned: four fifths")
     )
     ends = pick(data, panel="end_states", series="planted")["value"].tolist()
     name = f"{NETWORKS['planted']}: fewest end states of zero-input trajectories"
     return [
         *found,
-        at_least(name, worst(ends, largest=False), 2, reason="several are at least two"),
+        at_least(name, pick_worst(ends, largest=False), 2, reason="several are at least two"),
     ]

@@ -19,16 +19,25 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    letter,
-    mosaics,
+    add_letter,
+    lay_out_mosaics,
     styled,
 )
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
-from .drawn import UNKNOWN, Tables, drawn, first_step, measured, pick, stacked
-from .gain_planes import CASE, CASES, GAIN, INPUT_RANK, LABELS, SETTINGS, plane_claims, plane_rows
-from .planes import draw_plane, logarithmic_ticks, spearman
-from .seeds import over_seeds
+from .gain_planes import (
+    CASE,
+    CASES,
+    GAIN,
+    INPUT_RANK,
+    LABELS,
+    SETTINGS,
+    judge_planes,
+    tabulate_planes,
+)
+from .planes import correlate_ranks, draw_plane, set_logarithmic_ticks
+from .seeds import average_over_seeds
+from .table import UNKNOWN, Tables, pick, pick_first_step, stack, tabulate, tabulate_measurements
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_mean"),
@@ -54,26 +63,37 @@ def data(tables: Tables) -> pd.DataFrame:
     """Planes at initialization; of the trained networks evaluation losses, overlap at
     initialization, how far the loss has dropped and how high it rose.
     """
-    parts = plane_rows(tables, PANELS)
-    overlaps = first_step(pick(tables["measurements"], operator="ntk", quantity="target_overlap_1"))
+    parts = tabulate_planes(tables, PANELS)
+    overlaps = pick_first_step(
+        pick(tables["measurements"], operator="ntk", quantity="target_overlap_1")
+    )
     for run, setting in _TRAININGS.items():
-        for (case, seed, gain, rank), losses in pick(tables["training"], run=run).groupby(
-            [CASE, "seed", GAIN, INPUT_RANK]
-        ):
-            series, name = f"{case}{setting}", f"{gain:g} {rank} {seed}"
+        trainings = pick(tables["training"], run=run)
+        keys = [CASE, "seed", GAIN, INPUT_RANK]
+        networks = trainings[keys].drop_duplicates().sort_values(keys)
+        for case, seed, gain, rank in networks.itertuples(index=False):
+            network = {CASE: case, "seed": seed, GAIN: gain, INPUT_RANK: rank}
+            series, losses = case + setting, pick(trainings, **network)
             # a loss that is not a number is beyond any
             courses = losses["evaluation_loss"].fillna(math.inf)
-            parts.append(drawn("loss", series, line=name, x=losses["step"], value=courses))
+            name = _name(gain, rank, seed)
+            parts.append(tabulate("loss", series, line=name, x=losses["step"], value=courses))
             early = courses[losses["step"] <= SPEED_STEPS]
             # by the last evaluated step within the window
             drop, rise = np.log10(early.iloc[0] / early.iloc[-1]), early.max() / early.iloc[0]
+            place = {"line": seed, "x": gain, "y": rank}
             parts += [
-                drawn(panel, series, line=name, x=gain, y=rank, value=float(v))
-                for panel, v in (("drop", drop), ("rise", rise))
+                tabulate(panel, series, value=float(each), **place)
+                for panel, each in (("drop", drop), ("rise", rise))
             ]
-            first = pick(overlaps, run=run, seed=seed, **{CASE: case, GAIN: gain, INPUT_RANK: rank})
-            parts.append(measured("trained_overlap", series, first, line=name, x=gain, y=rank))
-    return stacked(parts)
+            first = pick(overlaps, run=run, **network)
+            parts.append(tabulate_measurements("trained_overlap", series, first, **place))
+    return stack(parts)
+
+
+def _name(gain: float, rank: float, seed: object) -> str:
+    """Of a trained network's line among the losses, which have no place for gain and input rank."""
+    return f"{gain:g} {rank:g} {seed}"
 
 
 @styled
@@ -83,11 +103,11 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """
     maps = [[f"{name}_{case}" for name in PANELS] for case in _DRAWN_CASES]
     curves = [[f"{name}_{case}" for case in _DRAWN_CASES] for name in ("loss", "speed")]
-    figure, panels = mosaics([maps, curves], (FULL_WIDTH, 7.4), (1, 1.05))
+    figure, panels = lay_out_mosaics([maps, curves], (FULL_WIDTH, 7.4), (1, 1.05))
     for name, panel in zip("abcdefghij", panels.values(), strict=True):
-        letter(panel, name)
+        add_letter(panel, name)
     for row, case in enumerate(_DRAWN_CASES):
-        chosen = _chosen(data, case)
+        chosen = _choose_corners(data, case)
         for name, title in _TITLES.items():
             panel = panels[f"{name}_{case}"]
             draw_plane(panel, data, name, case, logarithmic=name != "spatial_rank")
@@ -114,7 +134,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     return figure
 
 
-def _chosen(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
+def _choose_corners(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
     """The corners of the trained points."""
     trained = pick(data, panel="drop", series=case)
     corners = [
@@ -128,12 +148,11 @@ def _chosen(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
 def _draw_losses(
     panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]
 ) -> None:
-    losses, seed = (
-        pick(data, panel="loss", series=case),
-        pick(data, panel="spatial_rank", series=case)["line"].astype(int).min(),
-    )
+    trained = pick(data, panel="drop", series=case)
     for order, (gain, rank) in enumerate(chosen):
-        line = losses[losses["line"] == f"{gain:g} {rank:g} {seed}"]
+        # of several seeds the first
+        seed = pick(trained, x=gain, y=rank)["line"].iloc[0]
+        line = pick(data, panel="loss", series=case, line=_name(gain, rank, seed))
         label = f"$g$ = {gain:g}, $r_x$ = {rank:g}"
         every = max(len(line) // 4, 1)
         look: dict[str, Any] = {
@@ -145,7 +164,7 @@ def _draw_losses(
         }
         panel.plot(line["x"], line["value"], linewidth=1.0, label=label, **look)
     panel.set_yscale("log")
-    logarithmic_ticks(panel.yaxis)
+    set_logarithmic_ticks(panel.yaxis)
     # room for the legend above the curves
     low, high = panel.get_ylim()
     panel.set_ylim(low, high * (high / low) ** 0.35)
@@ -156,12 +175,12 @@ def _draw_losses(
 
 def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     for order, setting in enumerate(SETTINGS.values()):
-        points = learning(data, case + setting)
+        points = pair_overlaps_with_drops(data, case + setting)
         if not len(points):
             continue
         stable, unstable = points[points["stable"]], points[~points["stable"]]
         kinds = [
-            f"over {name} {correlation_within(points, key).value:.2f}"
+            f"over {name} {correlate_within(points, key).value:.2f}"
             for key, name in (("gain", "$r_x$"), ("rank", "$g$"))
         ]
         label = (
@@ -183,7 +202,7 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     left, right = panel.get_xlim()
     # of wider axes every decade has room, and no more
     if right < 100 * left:
-        logarithmic_ticks(panel.xaxis)
+        set_logarithmic_ticks(panel.xaxis)
     low_limit, high_limit = panel.get_ylim()
     panel.set_ylim(low_limit, high_limit + 0.5 * (high_limit - low_limit))
     legend = panel.legend(
@@ -196,27 +215,27 @@ def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
     )
     legend.set_in_layout(False)
     panel.set(xlabel="target overlap at initialization", title=LABELS[case])
-    panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_window(data)} steps")
+    panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_find_window(data)} steps")
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Gain and input rank act on different ranks; where the targets' overlap is larger, learning is
     faster.
     """
-    found = plane_claims(data, "temporal_rank", "spatial_rank")
+    found = judge_planes(data, "temporal_rank", "spatial_rank")
     for series in [case + setting for setting in SETTINGS.values() for case in CASES]:
-        points = learning(data, series)
+        points = pair_overlaps_with_drops(data, series)
         if not len(points):
             continue
         words = (
             f"{series}: rank correlation of target overlap at initialization with the drop of log "
-            f"loss in {_window(data)} steps"
+            f"loss in {_find_window(data)} steps"
         )
         for key, claim in _WITHIN.items():
             found.append(
                 at_least(
                     f"{words}, {claim}",
-                    correlation_within(points, key),
+                    correlate_within(points, key),
                     0.0,
                     reason="larger overlap, faster learning",
                 )
@@ -224,7 +243,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         unstable = math.nan if points["rise"].isna().any() else float((~points["stable"]).sum())
         claim = (
             f"{series}: networks of {len(points)} whose loss rises above its first value within "
-            f"{_window(data)} steps"
+            f"{_find_window(data)} steps"
         )
         found.append(
             at_most(
@@ -239,42 +258,39 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _window(data: pd.DataFrame) -> int:
+def _find_window(data: pd.DataFrame) -> int:
     """Steps within which the drop of the loss is taken."""
     return int(min(SPEED_STEPS, pick(data, panel="loss")["x"].max()))
 
 
-def learning(data: pd.DataFrame, series: str) -> pd.DataFrame:
+def pair_overlaps_with_drops(data: pd.DataFrame, series: str) -> pd.DataFrame:
     """Of each trained network ``gain``, ``rank`` and seed ``line``; ``overlap`` with ``stderr`` at
     initialization, ``drop`` of its loss, and whether it is ``stable``: its loss never above its
     first value.
     """
     overlaps, drops, rises = (
-        pick(data, panel=panel, series=series).set_index("line")
+        pick(data, panel=panel, series=series).set_index(["line", "x", "y"])
         for panel in ("trained_overlap", "drop", "rise")
     )
     columns = {
-        "gain": drops["x"],
-        "rank": drops["y"],
         "overlap": overlaps["value"],
         "stderr": overlaps["stderr"],
         "drop": drops["value"],
+        "rise": rises["value"],
     }
-    points = pd.DataFrame(columns).assign(rise=rises["value"], stable=rises["value"] <= 1)
-    return points.assign(line=[name.rpartition(" ")[2] for name in points.index]).rename_axis(
-        "network"
-    )
+    points = pd.DataFrame(columns).assign(stable=rises["value"] <= 1)
+    return points.rename_axis(["line", "gain", "rank"]).reset_index()
 
 
-def correlation_within(points: pd.DataFrame, key: str) -> Estimate:
+def correlate_within(points: pd.DataFrame, key: str) -> Estimate:
     """Rank correlation of overlap with drop among the stable networks that share a gain or a rank,
     mean over these, then over seeds.
     """
-    return over_seeds(points, partial(_mean_correlation, key=key))
+    return average_over_seeds(points, partial(_correlate_one_seed, key=key))
 
 
-def _mean_correlation(points: pd.DataFrame, key: str) -> Estimate:
+def _correlate_one_seed(points: pd.DataFrame, key: str) -> Estimate:
     """Of one seed, whose networks share their draws: of its error nothing is known."""
     groups = [each for _, each in points[points["stable"]].groupby(key) if len(each) > 1]
-    values = [spearman(each["overlap"], each["drop"]) for each in groups]
+    values = [correlate_ranks(each["overlap"], each["drop"]) for each in groups]
     return replace(UNKNOWN, value=float(np.mean(values))) if values else UNKNOWN

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, add_letter, lay_out_mosaic, styled
 from kpflow_cli.reproduction.claims import Claim
 
-from .drawn import Tables, pick, stacked
-from .gain_planes import CASES, LABELS, SETTINGS, plane_claims, plane_rows
+from .gain_planes import CASES, LABELS, SETTINGS, judge_planes, tabulate_planes
 from .planes import draw_plane
+from .table import Tables, pick, stack
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_trace"),
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 def data(tables: Tables) -> pd.DataFrame:
     """Planes at initialization."""
-    return stacked(plane_rows(tables, PANELS))
+    return stack(tabulate_planes(tables, PANELS))
 
 
 @styled
@@ -40,7 +40,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a case."""
     cases = [case for case in CASES if len(pick(data, series=case))]
     layout = [[f"{column}_{case}" for column in range(len(_COLUMNS))] for case in cases]
-    figure, panels = mosaic(layout, (FULL_WIDTH, 1.5 * len(cases) + 0.6), (1,) * len(cases))
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 1.5 * len(cases) + 0.6), (1,) * len(cases))
     for row, case in enumerate(cases):
         for column, (name, setting, logarithmic, title) in enumerate(_COLUMNS):
             panel, series = panels[f"{column}_{case}"], case + SETTINGS[setting]
@@ -48,7 +48,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
                 panel.set_visible(False)
                 continue
             draw_plane(panel, data, name, series, logarithmic=logarithmic)
-            letter(panel, "abcdefghijklmno"[len(_COLUMNS) * row + column])
+            add_letter(panel, "abcdefghijklmno"[len(_COLUMNS) * row + column])
             if row == 0:
                 panel.set_title(title, fontsize=7)
             if row == len(cases) - 1:
@@ -59,4 +59,4 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Figure 5's claims on the planes, with partial traces."""
-    return plane_claims(data, "temporal_rank", "spatial_rank")
+    return judge_planes(data, "temporal_rank", "spatial_rank")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    letter,
-    mosaic,
+    add_letter,
+    lay_out_mosaic,
     styled,
 )
 from kpflow_cli.reproduction.claims import Claim, at_most
@@ -26,23 +27,24 @@ from kpflow_cli.reproduction.claims import Claim, at_most
 from .attention_architecture import draw_architecture
 from .attention_ranks import (
     DIMENSION,
+    HEADS,
     OF_V,
     RANKS,
     REDUCTIONS,
     TRIALS,
+    add_rank_legend,
+    average_lines,
+    divide,
+    divide_by_inputs,
     draw_ranks,
-    follows,
-    largest_of,
-    mean_of_lines,
-    over_inputs,
-    rank_legend,
-    rank_rows,
-    ratios,
+    find_largest,
+    judge_following,
+    tabulate_networks,
+    tabulate_ranks,
 )
-from .drawn import Tables, drawn, estimated, first_step, number, pick, stacked
+from .table import Tables, pick, pick_first_step, read_estimate, stack, tabulate
 
 _FEATURES = "model.fourier_features"
-_HEADS = "model.heads"
 # of the digits of double precision all are used up by this many features of numbers of order 1
 RESOLVED_FEATURES = 104
 # the key that the points of a run differ in
@@ -56,39 +58,51 @@ def data(tables: Tables) -> pd.DataFrame:
     """Ranks over input dimension and Fourier features, a series a run and number of trials;
     weighted modes; an attention map.
     """
-    measured, panels = tables["measurements"], {**RANKS, **OF_V}
-    parts = [
-        rank_rows(tables, panels, _series(run, trials), key, run=run, **{TRIALS: trials})
-        for run, key in _KEYS.items()
-        for trials in sorted(pick(measured, run=run)[TRIALS].unique())
-    ]
-    parts.append(drawn("heads", "all", value=float(measured[_HEADS].max())))
+    parts = []
+    for run, key in _KEYS.items():
+        rows = pick(tables["measurements"], run=run)
+        for trials in sorted(rows[TRIALS].unique()):
+            series, networks = _label(run, trials), {"run": run, TRIALS: trials}
+            ranks = tabulate_ranks(tables, {**RANKS, **OF_V}, series, key, **networks)
+            heads = pick(rows, **networks)[HEADS].max()
+            parts += [ranks, tabulate_networks(ranks, series, trials, heads)]
     # of several seeds and numbers of trials the first
-    one = {key: tables["temporal_modes"][key].min() for key in ("seed", TRIALS, _HEADS)}
-    modes = pick(first_step(tables["temporal_modes"]), operator="ntk", **one)
-    for dimension, rows in modes.groupby(DIMENSION):
+    one = {key: tables["temporal_modes"][key].min() for key in ("seed", TRIALS, HEADS)}
+    parts += _tabulate_modes(pick(pick_first_step(tables["temporal_modes"]), operator="ntk", **one))
+    maps = pick(pick_first_step(tables["attention_map"]), head=1, **one)
+    dimensions = sorted(maps[DIMENSION].unique())
+    maps = pick(maps, **{DIMENSION: dimensions[len(dimensions) // 2]})
+    parts.append(
+        tabulate("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"])
+    )
+    return stack(parts)
+
+
+def _tabulate_modes(modes: pd.DataFrame) -> list[pd.DataFrame]:
+    """Each weighted by its eigenvalue over the largest at that input dimension, which is at ``y``;
+    a line a trial.
+    """
+    parts = []
+    for _, rows in modes.groupby(DIMENSION):
         weighted = rows.assign(
             weighted=rows["value"] * rows["eigenvalue"] / rows["eigenvalue"].max()
         )
         for mode in _MODES:
-            shown = pick(weighted, mode=mode)
-            where = {"line": shown["trial"], "x": shown["time"], "y": float(str(dimension))}
-            parts.append(drawn("modes", f"mode {mode}", value=shown["weighted"], **where))
-    maps = pick(first_step(tables["attention_map"]), head=1, **one)
-    dimensions = sorted(maps[DIMENSION].unique())
-    maps = pick(maps, **{DIMENSION: dimensions[len(dimensions) // 2]})
-    parts.append(
-        drawn("attention_map", "head 1", x=maps["column"], y=maps["row"], value=maps["value"])
-    )
-    return stacked(parts)
+            each = pick(weighted, mode=mode)
+            where = {"line": each["trial"], "x": each["time"], "y": each[DIMENSION]}
+            parts.append(tabulate("modes", f"mode {mode}", value=each["weighted"], **where))
+    return parts
 
 
-def _series(run: str, trials: int) -> str:
-    return f"{run}, {trials} trials"
+def _label(run: str, trials: float) -> str:
+    return f"{run}, {trials:g} trials"
 
 
-def _runs(data: pd.DataFrame, run: str) -> list[str]:
-    return [series for series in data["series"].unique() if series.startswith(f"{run}, ")]
+def _list_series(data: pd.DataFrame, run: str) -> dict[str, str]:
+    """The series of a run, each with its number of trials in words."""
+    networks = pick(data, panel="networks")
+    words = {_label(run, trials): rf"$n_x$ = {trials:g}" for trials in networks["x"]}
+    return {series: words[series] for series in networks["series"] if series in words}
 
 
 @styled
@@ -98,78 +112,55 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """
     dimensions = sorted(pick(data, panel="modes")["y"].unique())
     modes = {dimension: f"modes_{dimension:g}" for dimension in dimensions}
-    layout = [
-        ["architecture"],
-        *([f"{run}_{reduction}" for reduction in REDUCTIONS] for run in ("dimension", "fourier")),
-    ]
-    layout.insert(2, list(modes.values()))
-    figure, panels = mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
+    dimension_panels, fourier_panels = (
+        {reduction: f"{run}_{reduction}" for reduction in REDUCTIONS}
+        for run in ("dimension", "fourier")
+    )
+    rows = (dimension_panels, modes, fourier_panels)
+    layout = [["architecture"], *(list(row.values()) for row in rows)]
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
     draw_architecture(panels["architecture"], pick(data, panel="attention_map"))
     for reduction, words in REDUCTIONS.items():
-        panel = panels[f"dimension_{reduction}"]
-        _draw_lines(panel, data, "dimension", reduction)
-        for series in _runs(data, "site_inputs"):
-            rows = mean_of_lines(data, f"temporal_{reduction}", series)
-            label = f"{_trials(series)}, state of site inputs"
-            panel.errorbar(
-                rows["x"],
-                rows["value"],
-                rows["stderr"],
-                fmt="x",
-                color="black",
-                markersize=3.5,
-                elinewidth=0.6,
-                label=label,
-            )
-        panel.set(
-            xlabel=r"input dimension $n_\mathrm{in}$",
-            ylabel="temporal rank of NTK$_S$",
-            title=words,
-        )
-        panel = panels[f"fourier_{reduction}"]
-        _draw_lines(panel, data, "fourier", reduction)
-        panel.axvline(RESOLVED_FEATURES, color="0.4", linestyle=":", linewidth=0.8)
-        note, place = "digits of the\ninputs used up", (RESOLVED_FEATURES, 0.03)
-        panel.annotate(
-            note,
-            place,
-            (-3, 0),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=6,
-        )
-        panel.set(
-            xlabel="Fourier features of a one-dimensional input",
-            ylabel="temporal rank of NTK$_S$",
-            title=words,
-        )
+        _draw_dimensions(panels[dimension_panels[reduction]], data, reduction)
+        _draw_features(panels[fourier_panels[reduction]], data, reduction)
+        for row in (dimension_panels, fourier_panels):
+            panels[row[reduction]].set(ylabel="temporal rank of NTK$_S$", title=words)
     for dimension, name in modes.items():
         _draw_modes(panels[name], data, dimension)
-    first_modes = modes[dimensions[0]]
-    panels[first_modes].set_ylabel("weighted\ntemporal mode")
-    for name, panel_name in {
-        "a": "architecture",
-        "b": "dimension_mean",
-        "c": first_modes,
-        "d": "fourier_mean",
-    }.items():
-        letter(panels[panel_name], name)
-    rank_legend(figure, panels["dimension_mean"], ncols=3)
+    panels[modes[dimensions[0]]].set_ylabel("weighted\ntemporal mode")
+    for name, (first, *_) in zip("abcd", layout, strict=True):
+        add_letter(panels[first], name)
+    add_rank_legend(figure, panels[dimension_panels["mean"]], ncols=3)
     return figure
 
 
-def _trials(series: str) -> str:
-    return rf"$n_x$ = {series.partition(', ')[2].partition(' ')[0]}"
+def _draw_dimensions(panel: Axes, data: pd.DataFrame, reduction: str) -> None:
+    """Temporal rank over input dimension, of site inputs as the state too."""
+    name = f"temporal_{reduction}"
+    draw_ranks(panel, data, name, _list_series(data, "dimension"))
+    for series, words in _list_series(data, "site_inputs").items():
+        rows = average_lines(data, name, series)
+        look: dict[str, Any] = {"color": "black", "markersize": 3.5, "elinewidth": 0.6}
+        label = f"{words}, state of site inputs"
+        panel.errorbar(rows["x"], rows["value"], rows["stderr"], fmt="x", label=label, **look)
+    panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
 
 
-def _draw_lines(panel: Axes, data: pd.DataFrame, run: str, reduction: str) -> None:
-    draw_ranks(
-        panel,
-        data,
-        f"temporal_{reduction}",
-        {series: _trials(series) for series in _runs(data, run)},
+def _draw_features(panel: Axes, data: pd.DataFrame, reduction: str) -> None:
+    """Temporal rank over Fourier features, with a mark where a number's digits are used up."""
+    draw_ranks(panel, data, f"temporal_{reduction}", _list_series(data, "fourier"))
+    panel.axvline(RESOLVED_FEATURES, color="0.4", linestyle=":", linewidth=0.8)
+    note, place = "digits of the\ninputs used up", (RESOLVED_FEATURES, 0.03)
+    panel.annotate(
+        note,
+        place,
+        (-3, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=6,
     )
+    panel.set_xlabel("Fourier features of a one-dimensional input")
 
 
 def _draw_modes(panel: Axes, data: pd.DataFrame, dimension: float) -> None:
@@ -203,14 +194,15 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     literal bound, point by point.
     """
     found = []
+    series = {run: list(_list_series(data, run)) for run in _KEYS}
     for reduction in REDUCTIONS:
         name, words = f"temporal_{reduction}", f"{reduction} reduction"
-        found.append(follows(data, name, _runs(data, "dimension"), words))
+        found.append(judge_following(data, name, series["dimension"], words))
         claim = (
             f"{words}: largest log-log slope of temporal rank over the inputs' effective "
             "dimension, at the two largest input dimensions"
         )
-        slope = largest_of(data, _runs(data, "dimension"), partial(_last_slope, panel=name))
+        slope = find_largest(data, series["dimension"], partial(_measure_last_slope, panel=name))
         found.append(
             at_most(
                 claim,
@@ -220,33 +212,38 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             )
         )
         for run, state in _STATES.items():
-            found += _bounds(data, name, _runs(data, run), f"{words}, {state}")
+            found += _judge_bounds(data, name, series[run], f"{words}, {state}")
         claim = (
             f"{words}: largest ratio of temporal rank with the fewest Fourier features to that "
             f"with {RESOLVED_FEATURES} or the most below"
         )
-        share = largest_of(data, _runs(data, "fourier"), partial(_kept_down, panel=name))
+        share = find_largest(data, series["fourier"], partial(_compare_features, panel=name))
         found.append(at_most(claim, share, 0.5, reason="raise it: it doubles at least"))
     return found
 
 
-def _bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list[Claim]:
+def _judge_bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list[Claim]:
     """rank <= n_in as it is stated, at the worst point and as a share of all; and rank <= (1 +
     heads) n_in, that of cat(X, A).
     """
-    literal = largest_of(data, runs, partial(_over_dimension, panel=panel))
-    columns = 1 + number(data, panel="heads")
+    literal = find_largest(data, runs, partial(_divide_by_dimension, panel=panel))
+    columns = 1 + float(pick(data, panel="networks")["y"].max())
     mixed = replace(
         literal, value=literal.value / columns, standard_error=literal.standard_error / columns
     )
-    points = pd.concat([_over_dimension(data, each, panel) for each in runs], ignore_index=True)
+    points = pd.concat(
+        [_divide_by_dimension(data, each, panel) for each in runs], ignore_index=True
+    )
     unknown = points[["value", "stderr"]].isna().any(axis=None)
     above = (
         math.nan
         if unknown
         else float(
             np.mean(
-                [estimated(points.iloc[[place]]).interval()[0] > 1 for place in range(len(points))]
+                [
+                    read_estimate(points.iloc[[place]]).interval()[0] > 1
+                    for place in range(len(points))
+                ]
             )
         )
     )
@@ -273,31 +270,31 @@ def _bounds(data: pd.DataFrame, panel: str, runs: list[str], words: str) -> list
     ]
 
 
-def _over_dimension(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
-    rows = mean_of_lines(data, panel, series)
+def _divide_by_dimension(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+    rows = average_lines(data, panel, series)
     return rows.assign(value=rows["value"] / rows["x"], stderr=rows["stderr"] / rows["x"])
 
 
-def _last_slope(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+def _measure_last_slope(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
     """d log(rank / effective dimension of the inputs) / d log n_in between the last two points,
     with its error; NaN of a single point.
     """
-    rows = over_inputs(data, panel, series)
+    rows = divide_by_inputs(data, panel, series)
     if len(rows) < 2:
         return _UNKNOWN
     growth = math.log(rows["x"].iloc[-1] / rows["x"].iloc[-2])
-    last = ratios(*(rows.iloc[[place]].reset_index(drop=True) for place in (-1, -2)))
+    last = divide(*(rows.iloc[[place]].reset_index(drop=True) for place in (-1, -2)))
     return last.assign(
         value=np.log(last["value"]) / growth, stderr=last["stderr"] / last["value"] / growth
     )
 
 
-def _kept_down(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
+def _compare_features(data: pd.DataFrame, series: str, panel: str) -> pd.DataFrame:
     """The rank at the fewest features over that at the most that are resolved, with its error; NaN
     of fewer than two.
     """
-    rows = mean_of_lines(data, panel, series)
+    rows = average_lines(data, panel, series)
     resolved = rows[rows["x"] <= RESOLVED_FEATURES]
     if len(resolved) < 2:
         return _UNKNOWN
-    return ratios(*(resolved.iloc[[place]].reset_index(drop=True) for place in (0, -1)))
+    return divide(*(resolved.iloc[[place]].reset_index(drop=True) for place in (0, -1)))

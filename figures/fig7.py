@@ -9,10 +9,26 @@ import math
 import pandas as pd
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, heat_map, letter, mosaic, styled
+from kpflow_cli.plotting.style import (
+    FULL_WIDTH,
+    StyledFigure,
+    add_letter,
+    draw_heat_map,
+    lay_out_mosaic,
+    styled,
+)
 from kpflow_cli.reproduction.claims import Claim, at_most, within
 
-from .drawn import Tables, drawn, estimated, last_step, measured, number, pick, stacked
+from .table import (
+    Tables,
+    pick,
+    pick_last_step,
+    read_estimate,
+    read_number,
+    stack,
+    tabulate,
+    tabulate_measurements,
+)
 
 _AXES = {"trial": "trial", "time": "time step", "unit": "unit"}
 _REDUCTIONS = {"mean": "mean", "trace": "partial trace"}
@@ -22,16 +38,19 @@ def data(tables: Tables) -> pd.DataFrame:
     """Each reduced matrix and its trace, and the trace of NTK_S itself, estimated from probes of
     the state.
     """
-    matrices, traces = last_step(tables["reductions"]), last_step(tables["reduction_traces"])
-    whole = pick(
-        last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full"
+    matrices, traces = (
+        pick_last_step(tables["reductions"]),
+        pick_last_step(tables["reduction_traces"]),
     )
-    parts = [measured("trace", "ntk", whole)]
+    whole = pick(
+        pick_last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full"
+    )
+    parts = [tabulate_measurements("trace", "ntk", whole)]
     for reduction in _REDUCTIONS:
         for axis in _AXES:
             rows = pick(matrices, reduction=reduction, kept=axis)
             parts.append(
-                drawn(
+                tabulate(
                     f"{reduction}_{axis}",
                     axis,
                     x=rows["column"],
@@ -41,7 +60,7 @@ def data(tables: Tables) -> pd.DataFrame:
             )
             trace = pick(traces, reduction=reduction, kept=axis)
             parts.append(
-                drawn(
+                tabulate(
                     "trace",
                     f"{reduction}_{axis}",
                     value=trace["trace"],
@@ -49,13 +68,13 @@ def data(tables: Tables) -> pd.DataFrame:
                     probes=trace["probes"],
                 )
             )
-    return stacked(parts)
+    return stack(parts)
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a definition, a column an axis."""
-    figure, panels = mosaic(
+    figure, panels = lay_out_mosaic(
         [[f"{reduction}_{axis}" for axis in _AXES] for reduction in _REDUCTIONS],
         (FULL_WIDTH, 4.6),
         (1, 1),
@@ -63,15 +82,15 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for row, (reduction, name) in enumerate(_REDUCTIONS.items()):
         for column, (axis, size) in enumerate(_AXES.items()):
             panel = panels[f"{reduction}_{axis}"]
-            trace = number(data, panel="trace", series=f"{reduction}_{axis}")
-            heat_map(
+            trace = read_number(data, panel="trace", series=f"{reduction}_{axis}")
+            draw_heat_map(
                 panel,
                 pick(data, panel=f"{reduction}_{axis}"),
                 title=f"trace {trace:.4g}",
                 signed=False,
             )
             panel.set(xlabel=size, ylabel=size)
-            letter(panel, "abcdef"[3 * row + column])
+            add_letter(panel, "abcdef"[3 * row + column])
         first = panels[f"{reduction}_trial"]
         first.set_ylabel(f"{name}\n{first.get_ylabel()}")
     for axis, matrix in zip(
@@ -85,12 +104,14 @@ def draw(data: pd.DataFrame) -> StyledFigure:
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Partial traces keep the trace."""
-    whole = estimated(pick(data, panel="trace", series="ntk"))
-    traces = {axis: estimated(pick(data, panel="trace", series=f"trace_{axis}")) for axis in _AXES}
+    whole = read_estimate(pick(data, panel="trace", series="ntk"))
+    traces = {
+        axis: read_estimate(pick(data, panel="trace", series=f"trace_{axis}")) for axis in _AXES
+    }
     found = [
         within(
             f"trace of the partial trace kept on {axis}s over tr(NTK_S)",
-            _ratio(trace, whole),
+            _divide(trace, whole),
             1,
             0.02,
             reason=(
@@ -110,7 +131,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     ]
 
 
-def _ratio(trace: Estimate, whole: Estimate) -> Estimate:
+def _divide(trace: Estimate, whole: Estimate) -> Estimate:
     """With its error, which rests on the fewer probes of those that have any."""
     ratio = trace.value / whole.value
     error = ratio * math.hypot(trace.relative_error, whole.relative_error)

@@ -4,7 +4,7 @@ trajectories go.
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -12,62 +12,43 @@ from matplotlib.lines import Line2D
 from kpflow_cli.plotting.style import COLOURS, FULL_WIDTH, StyledFigure, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
-from .drawn import Tables, drawn, number, pick, stacked
+from .table import Tables, pick, read_number, stack, tabulate
 
-_POINTS = (0, 1, 2, 5)
+_GAIN, _POINTS = "model.gain", "model.fixed_points"
 _CLAIMED_GAIN = 0.9
 
 
 def data(tables: Tables) -> pd.DataFrame:
-    """For every gain and number of planted points: trajectories in their first three principal
-    components, points, end states.
+    """For every gain (``x``) and number of planted points (``y``) how many end states there are and
+    what share of trajectories comes to rest; trajectories and points in their first three principal
+    components.
     """
     parts = []
-    for run in tables["trajectories"]["run"].unique():
-        series = _series(run)
-        rows = pick(tables["trajectories"], run=run)
-        parts.append(
-            drawn(
-                "trajectories",
-                series,
-                line=rows["start"],
-                x=rows["pc1"],
-                y=rows["pc2"],
-                value=rows["pc3"],
-            )
-        )
-        ends = pick(tables["end_states"], run=run)
-        parts.append(drawn("end_states", series, value=float(ends["end_state"].nunique())))
-        parts.append(drawn("at_rest", series, value=float(ends["end_state"].notna().mean())))
-        points = pick(tables["fixed_points"], run=run)
+    keys = [_GAIN, _POINTS]
+    networks = tables["trajectories"][keys].drop_duplicates().sort_values(keys)
+    for gain, count in networks.itertuples(index=False):
+        series, network = _label(gain, count), {_GAIN: gain, _POINTS: count}
+        paths = pick(tables["trajectories"], **network)
+        parts.append(_tabulate_states("trajectories", series, paths, line=paths["start"]))
+        ends = pick(tables["end_states"], **network)["end_state"]
+        for panel, value in (("end_states", ends.nunique()), ("at_rest", ends.notna().mean())):
+            parts.append(tabulate(panel, series, x=gain, y=count, value=float(value)))
+        points = pick(tables["fixed_points"], **network)
         if not points.empty:
-            parts.append(
-                drawn(
-                    "points",
-                    series,
-                    line=points["point"],
-                    x=points["pc1"],
-                    y=points["pc2"],
-                    value=points["pc3"],
-                )
-            )
-            parts.append(drawn("residuals", series, line=points["point"], value=points["residual"]))
-    return stacked(parts)
+            line = points["point"]
+            parts.append(_tabulate_states("points", series, points, line=line))
+            parts.append(tabulate("residuals", series, line=line, value=points["residual"]))
+    return stack(parts)
 
 
-def _series(run: str) -> str:
-    """``g=0.9, 2 points`` from the run's name g0_9_points2."""
-    found = re.fullmatch(r"g([\d_]+)_points(\d+)", run)
-    assert found
-    return _label(float(found[1].replace("_", ".")), int(found[2]))
+def _tabulate_states(
+    panel: str, series: str, rows: pd.DataFrame, *, line: pd.Series
+) -> pd.DataFrame:
+    return tabulate(panel, series, line=line, x=rows["pc1"], y=rows["pc2"], value=rows["pc3"])
 
 
-def _label(gain: float, points: int) -> str:
-    return f"g={gain:g}, {points} points"
-
-
-def _gains(data: pd.DataFrame) -> list[float]:
-    return sorted({float(series.partition(",")[0].removeprefix("g=")) for series in data["series"]})
+def _label(gain: float, count: float) -> str:
+    return f"g={gain:g}, {count:g} points"
 
 
 @styled
@@ -75,105 +56,59 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a gain, a column a number of points: trajectories from random states, where each ends,
     and the planted points.
     """
-    gains = _gains(data)
+    networks = pick(data, panel="end_states")
+    gains, counts = sorted(networks["x"].unique()), sorted(networks["y"].unique())
     figure = StyledFigure(figsize=(FULL_WIDTH, 1.5 * len(gains) + 0.5))
-    grid = figure.subplots(len(gains), len(_POINTS), subplot_kw={"projection": "3d"}, squeeze=False)
+    grid = figure.subplots(len(gains), len(counts), subplot_kw={"projection": "3d"}, squeeze=False)
     figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.06, wspace=0.0, hspace=0.16)
     for row, gain in zip(grid, gains, strict=True):
-        for panel, points in zip(row, _POINTS, strict=True):
-            label = _label(gain, points)
-            for _, line in pick(data, panel="trajectories", series=label).groupby("line"):
-                panel.plot(
-                    line["x"], line["y"], line["value"], color=COLOURS[0], linewidth=0.5, alpha=0.8
-                )
-                panel.plot(
-                    line["x"].iloc[-1:],
-                    line["y"].iloc[-1:],
-                    line["value"].iloc[-1:],
-                    "o",
-                    color="black",
-                    markersize=2,
-                )
-            planted = pick(data, panel="points", series=label)
-            panel.plot(
-                planted["x"],
-                planted["y"],
-                planted["value"],
-                "x",
-                color=COLOURS[1],
-                markersize=4.5,
-                markeredgewidth=1.2,
-            )
-            panel.set(xticklabels=[], yticklabels=[], zticklabels=[])
-            panel.tick_params(length=0, pad=-6)
-            for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
-                axis._axinfo["grid"].update(linewidth=0.3, color="0.85")
-                axis.set_pane_color((1, 1, 1, 1))
-            ends = number(data, panel="end_states", series=label)
-            resting = number(data, panel="at_rest", series=label)
-            panel.set_title(
-                f"{ends:.0f} end state{'' if ends == 1 else 's'}, {100 * resting:.0f} % at rest",
-                fontsize=6.5,
-                y=0.99,
-                pad=0,
-            )
-            panel.set_box_aspect(None, zoom=1.15)
-        row[0].text2D(
-            -0.12,
-            0.5,
-            f"$g$ = {gain:g}",
-            transform=row[0].transAxes,
-            rotation=90,
-            va="center",
-            fontsize=8,
-        )
-    for panel, points in zip(grid[0], _POINTS, strict=True):
-        panel.text2D(
-            0.5,
-            1.14,
-            f"{points} planted point{'' if points == 1 else 's'}",
-            transform=panel.transAxes,
-            ha="center",
-            fontsize=8,
-        )
+        for panel, count in zip(row, counts, strict=True):
+            _draw_paths(panel, data, _label(gain, count))
+        words: dict[str, Any] = {"rotation": 90, "va": "center", "fontsize": 8}
+        row[0].text2D(-0.12, 0.5, f"$g$ = {gain:g}", transform=row[0].transAxes, **words)
+    for panel, count in zip(grid[0], counts, strict=True):
+        title = f"{count:g} planted point{'' if count == 1 else 's'}"
+        panel.text2D(0.5, 1.14, title, transform=panel.transAxes, ha="center", fontsize=8)
     for axis, name in (("x", "PC 1"), ("y", "PC 2"), ("z", "PC 3")):
         getattr(grid[-1][0], f"set_{axis}label")(name, fontsize=6.5, labelpad=-13)
-    marks = [
-        Line2D([], [], color=COLOURS[0], linewidth=0.8, label="zero-input trajectory"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            markersize=2.5,
-            linestyle="",
-            label="where it is after 600 steps",
-        ),
-        Line2D(
-            [],
-            [],
-            color=COLOURS[1],
-            marker="x",
-            markersize=4.5,
-            linestyle="",
-            label="planted fixed point",
-        ),
-    ]
-    figure.legend(handles=marks, loc="lower center", ncols=3)
+    figure.legend(handles=_make_legend(), loc="lower center", ncols=3)
     return figure
+
+
+def _draw_paths(panel: Any, data: pd.DataFrame, series: str) -> None:
+    """One network in three dimensions."""
+    for _, line in pick(data, panel="trajectories", series=series).groupby("line"):
+        path = [line[name] for name in ("x", "y", "value")]
+        panel.plot(*path, color=COLOURS[0], linewidth=0.5, alpha=0.8)
+        panel.plot(*(each.iloc[-1:] for each in path), "o", color="black", markersize=2)
+    planted = pick(data, panel="points", series=series)
+    cross: dict[str, Any] = {"color": COLOURS[1], "markersize": 4.5, "markeredgewidth": 1.2}
+    panel.plot(planted["x"], planted["y"], planted["value"], "x", **cross)
+    panel.set(xticklabels=[], yticklabels=[], zticklabels=[])
+    panel.tick_params(length=0, pad=-6)
+    for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
+        axis._axinfo["grid"].update(linewidth=0.3, color="0.85")
+        axis.set_pane_color((1, 1, 1, 1))
+    ends = read_number(data, panel="end_states", series=series)
+    resting = read_number(data, panel="at_rest", series=series)
+    title = f"{ends:.0f} end state{'' if ends == 1 else 's'}, {100 * resting:.0f} % at rest"
+    panel.set_title(title, fontsize=6.5, y=0.99, pad=0)
+    panel.set_box_aspect(None, zoom=1.15)
+
+
+def _make_legend() -> list[Line2D]:
+    dot: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 2.5}
+    cross: dict[str, Any] = {"color": COLOURS[1], "marker": "x", "markersize": 4.5}
+    return [
+        Line2D([], [], color=COLOURS[0], linewidth=0.8, label="zero-input trajectory"),
+        Line2D([], [], linestyle="", label="where it is after 600 steps", **dot),
+        Line2D([], [], linestyle="", label="planted fixed point", **cross),
+    ]
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
     """Planted points are fixed points, and several end states come with them."""
-    plain = number(data, panel="end_states", series=_label(_CLAIMED_GAIN, 0))
-    planted = [
-        number(data, panel="end_states", series=_label(_CLAIMED_GAIN, points))
-        for points in _POINTS
-        if points
-    ]
-    resting = [
-        number(data, panel="at_rest", series=_label(_CLAIMED_GAIN, points)) for points in _POINTS
-    ]
+    ends = pick(data, panel="end_states", x=_CLAIMED_GAIN)
     return [
         at_most(
             "largest relative residual |f(d, 0) - d| / |d| of a planted point",
@@ -186,21 +121,21 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             identity=True,
         ),
         within(
-            "end states at g = 0.9 without planted points",
-            plain,
+            f"end states at g = {_CLAIMED_GAIN:g} without planted points",
+            read_number(ends, y=0),
             1,
             0,
             reason="a contraction has one",
         ),
         at_least(
-            "fewest end states at g = 0.9 with planted points",
-            min(planted),
+            f"fewest end states at g = {_CLAIMED_GAIN:g} with planted points",
+            ends["value"][ends["y"] > 0].min(skipna=False),
             2,
             reason="several are at least two",
         ),
         at_least(
-            "smallest share of trajectories at rest after 600 steps at g = 0.9",
-            min(resting),
+            f"smallest share of trajectories at rest after 600 steps at g = {_CLAIMED_GAIN:g}",
+            pick(data, panel="at_rest", x=_CLAIMED_GAIN)["value"].min(skipna=False),
             0.9,
             reason="end states are counted among trajectories at rest: nearly all have to be",
         ),

@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, letter, mosaic, styled
+from kpflow_cli.plotting.style import FULL_WIDTH, StyledFigure, add_letter, lay_out_mosaic, styled
 from kpflow_cli.reproduction.claims import Claim, at_least
 
-from .attention_ranks import DIMENSION, OF_V, RANKS, rank_rows
-from .drawn import Tables, pick
-from .planes import draw_plane, of_planes, share_explained, typical_factor, typical_growth
+from .attention_ranks import DIMENSION, OF_V, RANKS, tabulate_ranks
+from .planes import average_over_planes, draw_plane, share_explained, typical_factor, typical_growth
+from .table import Tables, pick
 
 _WIDTH, _SERIES = "model.width", "plane"
 _TITLES = {
@@ -30,7 +30,7 @@ _TITLES = {
 
 def data(tables: Tables) -> pd.DataFrame:
     """Effective ranks at initialization: x is the width, y the input dimension."""
-    return rank_rows(
+    return tabulate_ranks(
         tables,
         {**RANKS, "overall": ("ntk", "full"), **OF_V},
         _SERIES,
@@ -44,14 +44,14 @@ def data(tables: Tables) -> pd.DataFrame:
 def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a reduction, beside them the overall rank and that of V."""
     names = list(_TITLES)
-    figure, panels = mosaic([names[:3], names[3:]], (FULL_WIDTH, 4.6), (1, 1))
+    figure, panels = lay_out_mosaic([names[:3], names[3:]], (FULL_WIDTH, 4.6), (1, 1))
     for name, (panel, title) in zip("abcdef", _TITLES.items(), strict=True):
         # of less than a decade
         linear = panel == "spatial_mean"
         draw_plane(panels[panel], data, panel, _SERIES, logarithmic=not linear, log_axes=True)
         panels[panel].set_title(title)
         panels[panel].set_xlabel("width $d$")
-        letter(panels[panel], name)
+        add_letter(panels[panel], name)
     for panel in (names[0], names[3]):
         panels[panel].set_ylabel(r"input dimension $n_\mathrm{in}$")
     figure.supxlabel(
@@ -71,12 +71,20 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         words = f"temporal rank, {reduction} reduction"
         claim = f"{words}: median over widths of the rank correlation with input dimension"
         found.append(
-            at_least(claim, of_planes(rows, typical_growth), 0.8, reason="grows at a typical width")
+            at_least(
+                claim,
+                average_over_planes(rows, typical_growth),
+                0.8,
+                reason="grows at a typical width",
+            )
         )
         claim = f"{words}: share of the variance of its logarithm that input dimension explains"
         found.append(
             at_least(
-                claim, of_planes(rows, share), 0.5, reason="mainly: more than all else together"
+                claim,
+                average_over_planes(rows, share),
+                0.5,
+                reason="mainly: more than all else together",
             )
         )
     for panel, words in (
@@ -89,7 +97,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         found.append(
             at_least(
                 claim,
-                of_planes(rows, _growth_with_width),
+                average_over_planes(rows, _correlate_with_width),
                 0.8,
                 reason="grows at a typical input dimension",
             )
@@ -101,7 +109,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         found.append(
             at_least(
                 claim,
-                of_planes(rows, _factor_of_width),
+                average_over_planes(rows, _grow_with_width),
                 2.0,
                 reason="strongly: it doubles at least",
             )
@@ -109,9 +117,9 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     return found
 
 
-def _growth_with_width(plane: np.ndarray) -> float:
+def _correlate_with_width(plane: np.ndarray) -> float:
     return typical_growth(plane.T)
 
 
-def _factor_of_width(plane: np.ndarray) -> float:
+def _grow_with_width(plane: np.ndarray) -> float:
     return typical_factor(plane.T)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from kpflow_cli.reproduction.claims import Claim, at_least
 
-from .drawn import Tables, first_step, measured, pick
-from .planes import least_growth, of_planes, share_explained, typical_growth
+from .planes import average_over_planes, least_growth, share_explained, typical_growth
+from .table import Tables, pick, pick_first_step, tabulate_measurements
 
 GAIN, INPUT_RANK, CASE = "model.gain", "task.input_rank", "task.case"
 # runs of the planes, and what their inputs are, in words
@@ -26,12 +26,14 @@ LABELS = {
 _GROWTH = {typical_growth: 0.8, least_growth: 0.0}
 
 
-def plane_rows(tables: Tables, quantities: Mapping[str, tuple[str, str]]) -> list[pd.DataFrame]:
+def tabulate_planes(
+    tables: Tables, quantities: Mapping[str, tuple[str, str]]
+) -> list[pd.DataFrame]:
     """A panel for each (quantity, reduction) of NTK_S at initialization, a series a case and
     setting, a line a seed.
     """
     parts = []
-    ntk = first_step(pick(tables["measurements"], operator="ntk"))
+    ntk = pick_first_step(pick(tables["measurements"], operator="ntk"))
     for panel, (quantity, reduction) in quantities.items():
         found = pick(ntk, quantity=quantity, reduction=reduction)
         for run, setting in SETTINGS.items():
@@ -39,11 +41,11 @@ def plane_rows(tables: Tables, quantities: Mapping[str, tuple[str, str]]) -> lis
                 rows = pick(found, run=run, **{CASE: case}).sort_values(["seed", GAIN, INPUT_RANK])
                 if len(rows):
                     where = {"line": rows["seed"], "x": rows[GAIN], "y": rows[INPUT_RANK]}
-                    parts.append(measured(panel, case + setting, rows, **where))
+                    parts.append(tabulate_measurements(panel, case + setting, rows, **where))
     return parts
 
 
-def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]:
+def judge_planes(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]:
     """Of every case and setting: temporal rank grows with the input's rank, spatial rank is
     governed by gain.
     """
@@ -67,7 +69,7 @@ def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]
             found.append(
                 at_least(
                     f"{series}: {claim}",
-                    of_planes(rows[temporal], quantity),
+                    average_over_planes(rows[temporal], quantity),
                     _GROWTH[quantity],
                     reason=reason,
                 )
@@ -76,7 +78,7 @@ def plane_claims(data: pd.DataFrame, temporal: str, spatial: str) -> list[Claim]
             (temporal, 0, "temporal rank that input rank explains"),
             (spatial, 1, "spatial rank that gain explains"),
         ):
-            share = of_planes(rows[name], partial(share_explained, axis=axis))
+            share = average_over_planes(rows[name], partial(share_explained, axis=axis))
             words = f"{series}: share of the variance of log {claim}"
             found.append(
                 at_least(

@@ -15,19 +15,27 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
-    letter,
-    mosaic,
-    shades,
-    training_step_axis,
+    add_letter,
+    lay_out_mosaic,
+    pick_shades,
+    scale_step_axis,
 )
 
-from .drawn import Tables, drawn, first_step, last_step, measured, pick, stacked
+from .table import (
+    Tables,
+    pick,
+    pick_first_step,
+    pick_last_step,
+    stack,
+    tabulate,
+    tabulate_measurements,
+)
 
 LEARNED, UNLEARNED = 0.8, 0.1
 MODES = (1, 2, 3)
 
 
-def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
+def tabulate_learning(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
     """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input
     trajectories; a line a seed or trial.
     """
@@ -37,27 +45,29 @@ def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
         training = pick(tables["training"], run=run)
         courses = ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES))
         parts += [
-            drawn(course, run, line=training["seed"], x=training["step"], value=training[course])
+            tabulate(course, run, line=training["seed"], x=training["step"], value=training[course])
             for course in courses
         ]
         for quantity in [
             f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES
         ]:
             rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(measured(quantity, run, rows, line=rows["seed"], x=rows["step"]))
+            parts.append(
+                tabulate_measurements(quantity, run, rows, line=rows["seed"], x=rows["step"])
+            )
         for moment, outputs in (
-            ("before", first_step(tables["outputs"])),
-            ("after", last_step(tables["outputs"])),
+            ("before", pick_first_step(tables["outputs"])),
+            ("after", pick_last_step(tables["outputs"])),
         ):
             rows = pick(outputs, run=run, seed=first_seed, channel=2)
             lines = {"line": rows["trial"], "x": rows["time"]}
             parts += [
-                drawn(f"{kind}_{moment}", run, value=rows[kind], **lines)
+                tabulate(f"{kind}_{moment}", run, value=rows[kind], **lines)
                 for kind in ("output", "target")
             ]
-        paths = pick(first_step(tables["trajectories"]), run=run, seed=first_seed)
+        paths = pick(pick_first_step(tables["trajectories"]), run=run, seed=first_seed)
         parts.append(
-            drawn(
+            tabulate(
                 "trajectories",
                 run,
                 line=paths["start"],
@@ -67,19 +77,21 @@ def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
             )
         )
         ends = (
-            pick(first_step(tables["end_states"]), run=run).groupby("seed")["end_state"].nunique()
+            pick(pick_first_step(tables["end_states"]), run=run)
+            .groupby("seed")["end_state"]
+            .nunique()
         )
         parts.append(
-            drawn(
+            tabulate(
                 "end_states",
                 run,
                 line=pd.Series(ends.index),
                 value=ends.reset_index(drop=True).astype(float),
             )
         )
-        points = pick(first_step(tables["fixed_points"]), run=run, seed=first_seed)
+        points = pick(pick_first_step(tables["fixed_points"]), run=run, seed=first_seed)
         parts.append(
-            drawn(
+            tabulate(
                 "points",
                 run,
                 line=points["point"],
@@ -88,7 +100,7 @@ def learning_data(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
                 value=points["pc3"],
             )
         )
-    return stacked([part for part in parts if len(part)])
+    return stack([part for part in parts if len(part)])
 
 
 def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigure:
@@ -98,14 +110,14 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
     runs = list(networks)
     layout = [[f"{kind}_{run}" for run in runs] for kind in ("before", "after", "paths")]
     layout.append(["loss", "quotient", "overlap"])
-    figure, panels = mosaic(
+    figure, panels = lay_out_mosaic(
         [*layout, ["fraction_1", "fraction_2", "fraction_3"]],
         (FULL_WIDTH, 8.2),
         (1, 1, 1.1, 1.2, 1.2),
     )
     letters = iter("abcdefghi")
     for kind in ("before", "after", "paths"):
-        letter(panels[f"{kind}_{runs[0]}"], next(letters))
+        add_letter(panels[f"{kind}_{runs[0]}"], next(letters))
     for order, (run, label) in enumerate(networks.items()):
         for moment in ("before", "after"):
             _draw_outputs(panels[f"{moment}_{run}"], data, run, moment)
@@ -120,7 +132,7 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
         _draw_course(panels[name], data, runs, course)
     _draw_overlaps(panels["overlap"], data, networks)
     for name in ("loss", "quotient", "overlap", *(f"fraction_{mode}" for mode in MODES)):
-        letter(panels[name], next(letters))
+        add_letter(panels[name], next(letters))
     panels["loss"].set(yscale="log", ylabel="evaluation loss")
     panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
     for mode in MODES:
@@ -141,7 +153,7 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
 
 def _draw_outputs(panel: Axes, data: pd.DataFrame, run: str, moment: str) -> None:
     lines = list(pick(data, panel=f"output_{moment}", series=run).groupby("line"))
-    for (trial, line), colour in zip(lines, shades(len(lines)), strict=True):
+    for (trial, line), colour in zip(lines, pick_shades(len(lines)), strict=True):
         target = pick(data, panel=f"target_{moment}", series=run, line=trial)
         panel.plot(target["x"], target["value"], color=colour, linestyle="--", linewidth=0.6)
         panel.plot(line["x"], line["value"], color=colour, linewidth=0.9)
@@ -178,7 +190,7 @@ def _draw_course(panel: Axes, data: pd.DataFrame, runs: list[str], name: str) ->
                 linewidth=0,
             )
     if name.startswith("rayleigh"):
-        training_step_axis(panel)
+        scale_step_axis(panel)
     panel.set_xlabel("gradient step")
 
 
@@ -202,7 +214,7 @@ def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str])
     panel.set_xticks(list(MODES))
 
 
-def fractions_at(data: pd.DataFrame, run: str, step: float | None, seed: int) -> list[float]:
+def pick_fractions(data: pd.DataFrame, run: str, step: float | None, seed: int) -> list[float]:
     """Learned fractions of all modes at a step, the last by default; NaN where the step is not in
     the table.
     """
@@ -214,7 +226,7 @@ def fractions_at(data: pd.DataFrame, run: str, step: float | None, seed: int) ->
     return found
 
 
-def first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
+def find_first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
     """The first evaluated step at which all fractions are above 0.8; NaN if there is none."""
     rows = pick(data, series=run, line=seed)
     wide = rows[rows["panel"].isin([f"learned_fraction_{mode}" for mode in MODES])].pivot_table(
@@ -223,12 +235,12 @@ def first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
     return float(wide.index[(wide > LEARNED).all(axis=1)].min()) if len(wide) else float("nan")
 
 
-def seeds(data: pd.DataFrame) -> list[int]:
+def list_seeds(data: pd.DataFrame) -> list[int]:
     """Of all networks in the table."""
     return sorted({int(seed) for seed in pick(data, panel="evaluation_loss")["line"]})
 
 
-def worst(values: list[float], *, largest: bool) -> float:
+def pick_worst(values: list[float], *, largest: bool) -> float:
     """The largest or smallest; NaN if one is NaN or there is none."""
     return (
         float("nan")

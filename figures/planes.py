@@ -25,8 +25,8 @@ from matplotlib.ticker import (
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.plotting.style import HEAT_MAP
 
-from .drawn import pick
-from .seeds import mean_of_seeds
+from .seeds import average_seeds
+from .table import pick
 
 # of the estimates' errors, for the standard error of what is computed from a whole plane
 _RESAMPLINGS = 200
@@ -51,8 +51,8 @@ def draw_plane(
     low, high = float(values.min()), float(values.max())
     norm = LogNorm(low, high) if logarithmic and high > low > 0 else None
     mesh = panel.pcolormesh(
-        _edges(x, log=log_axes),
-        _edges(y, log=log_axes),
+        _place_edges(x, log=log_axes),
+        _place_edges(y, log=log_axes),
         values,
         cmap=HEAT_MAP,
         norm=norm,
@@ -79,13 +79,13 @@ def draw_plane(
     bar = panel.figure.colorbar(mesh, cax=panel.inset_axes((1.04, 0.0, 0.05, 1.0)))
     bar.ax.tick_params(labelsize=6, length=2)
     if norm:
-        logarithmic_ticks(bar.ax.yaxis)
+        set_logarithmic_ticks(bar.ax.yaxis)
     bar.outline.set_linewidth(0.4)
     for spine in panel.spines.values():
         spine.set_visible(False)
 
 
-def _edges(places: np.ndarray, *, log: bool) -> np.ndarray:
+def _place_edges(places: np.ndarray, *, log: bool) -> np.ndarray:
     """Where the cells of a map begin and end: half way between their places, of logarithmic ones by
     the geometric mean.
     """
@@ -97,7 +97,7 @@ def _edges(places: np.ndarray, *, log: bool) -> np.ndarray:
     return np.exp(edges) if log else edges
 
 
-def logarithmic_ticks(axis: Axis) -> None:
+def set_logarithmic_ticks(axis: Axis) -> None:
     """Labels at 1 and 3 of each decade, so that a short axis has some and a long one
     not too many.
     """
@@ -108,12 +108,12 @@ def logarithmic_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def spearman(first: pd.Series, second: pd.Series) -> float:
+def correlate_ranks(first: pd.Series, second: pd.Series) -> float:
     """Rank correlation, in [-1, 1]; NaN where one of the two is constant."""
-    return float(_rank_correlations(first.to_numpy()[:, None], second.to_numpy())[0])
+    return float(_correlate_columns(first.to_numpy()[:, None], second.to_numpy())[0])
 
 
-def _rank_correlations(columns: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _correlate_columns(columns: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Rank correlation of each column ``(n, k)`` with ``(n,)``: ``(k,)``."""
     ranks, other_ranks = pd.DataFrame(columns).rank().to_numpy(), pd.Series(other).rank().to_numpy()
     centred, other_centred = ranks - ranks.mean(axis=0), other_ranks - other_ranks.mean()
@@ -125,12 +125,12 @@ def _rank_correlations(columns: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def typical_growth(plane: np.ndarray) -> float:
     """Median over the columns of the rank correlation of a plane ``(y, x)`` with y."""
-    return float(np.median(_rank_correlations(plane, np.arange(len(plane)))))
+    return float(np.median(_correlate_columns(plane, np.arange(len(plane)))))
 
 
 def least_growth(plane: np.ndarray) -> float:
     """The least over the columns of the rank correlation of a plane ``(y, x)`` with y."""
-    return float(_rank_correlations(plane, np.arange(len(plane))).min())
+    return float(_correlate_columns(plane, np.arange(len(plane))).min())
 
 
 def typical_factor(plane: np.ndarray) -> float:
@@ -152,32 +152,32 @@ def share_explained(plane: np.ndarray, axis: int) -> float:
     )
 
 
-def of_planes(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> Estimate:
+def average_over_planes(rows: pd.DataFrame, statistic: Callable[[np.ndarray], float]) -> Estimate:
     """Mean over the lines, which are seeds, of a statistic of the plane ``(y, x)`` of log values of
     each; NaN if a value is missing.
     """
-    planes = [_plane(each) for _, each in rows.groupby("line")]
+    planes = [_pivot_logs(each) for _, each in rows.groupby("line")]
     values = [statistic(logs) for logs, _ in planes]
     if len(values) != 1 or math.isnan(values[0]):
-        return mean_of_seeds(values)
+        return average_seeds(values)
     # exact values have no probes, and take none away
     probes = rows["probes"][rows["probes"] > 0]
     return Estimate(
         values[0],
-        _error_of_one(*planes[0], statistic),
+        _estimate_error(*planes[0], statistic),
         int(probes.min()) if len(probes) else 0,
         "probes",
     )
 
 
-def _plane(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _pivot_logs(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Log values ``(y, x)`` and their errors, relative errors of the values."""
     logs = rows.assign(log=np.log(rows["value"]), error=rows["stderr"] / rows["value"])
     wide = logs.pivot_table(index="y", columns="x", values=["log", "error"], dropna=False)
     return wide["log"].to_numpy(), wide["error"].to_numpy()
 
 
-def _error_of_one(
+def _estimate_error(
     logs: np.ndarray, errors: np.ndarray, statistic: Callable[[np.ndarray], float]
 ) -> float:
     """Standard error of a statistic of one seed's plane: from errors of its points that are

@@ -12,18 +12,20 @@ import pandas as pd
 
 from kpflow_cli.estimators.estimate import Estimate
 
-from .drawn import UNKNOWN
+from .table import UNKNOWN
 
 
-def over_seeds(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], Estimate]) -> Estimate:
+def average_over_seeds(
+    rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], Estimate]
+) -> Estimate:
     """The mean over the lines, which are seeds, of a statistic of the rows of each; of one seed
     what it is there, with its own error.
     """
     found = [statistic(each) for _, each in rows.groupby("line")]
-    return found[0] if len(found) == 1 else mean_of_seeds([each.value for each in found])
+    return found[0] if len(found) == 1 else average_seeds([each.value for each in found])
 
 
-def mean_of_seeds(values: Sequence[float]) -> Estimate:
+def average_seeds(values: Sequence[float]) -> Estimate:
     """Mean with the standard error that the seeds' spread gives. Seeds are independent, so it holds
     the errors of the estimates behind each value too, also where the points of one seed share their
     probes. Unknown of fewer than two.

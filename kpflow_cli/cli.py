@@ -206,7 +206,7 @@ def _claims(arguments: list[str]) -> int:
     if arguments in (["--help"], ["-h"]):
         print(_CLAIMS_HELP, end="")
         return 0
-    from kpflow_cli.reproduction.claims import collected
+    from kpflow_cli.reproduction.claims import collect_claims as collected
 
     try:
         if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):

@@ -5,16 +5,15 @@ sweeps checked before they start.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra import compose
@@ -26,10 +25,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from kpflow_cli.config.schema import GROUPS, FigureSpec, documented_keys
+from kpflow_cli.config.schema import GROUPS, documented_keys
 from kpflow_cli.config.validation import checked
 from kpflow_cli.errors import FailedRunError, UserError, nearest
 
@@ -194,23 +193,6 @@ def explained(error: Exception) -> UserError:
         if isinstance(error, HydraException | OmegaConfBaseException)
         else str(error)
     )
-
-
-def figure_specs() -> dict[str, FigureSpec]:
-    """What ``configs/figure`` says of each figure, by name, in the order of their numbers."""
-    folder = resources.files("kpflow_cli.configs") / "figure"
-    specs = {}
-    for entry in folder.iterdir():
-        if entry.name.endswith(".yaml"):
-            node = OmegaConf.merge(
-                OmegaConf.structured(FigureSpec), OmegaConf.create(entry.read_text())
-            )
-            specs[entry.name.removesuffix(".yaml")] = cast(FigureSpec, OmegaConf.to_object(node))
-    specs = {
-        name: replace(specs[spec.like], shows=spec.shows) if spec.like else spec
-        for name, spec in specs.items()
-    }
-    return dict(sorted(specs.items(), key=lambda item: (int(re.sub(r"\D", "", item[0])), item[0])))
 
 
 class CheckSweep(Callback):

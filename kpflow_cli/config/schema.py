@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from omegaconf import MISSING
-
 
 def key(meaning: str, *, choices: tuple[str, ...] = (), **limits: float) -> Any:
     """A dataclass field that documents a configuration key and the values it takes; limits are
@@ -229,46 +227,6 @@ class Run:
     workers: int | None = key(
         "of a sweep, at a time; null: as many as the launcher has room for", at_least=1
     )
-
-
-@dataclass
-class FigureProfile:
-    """How large the runs of a figure are.
-
-    Attributes:
-        overrides: for all of its runs.
-        runs: for the runs of one name, after all others.
-        seeds: each run is made with every one of them.
-        minutes: it takes on 2 cores, as measured.
-    """
-
-    overrides: list[str] = field(default_factory=list)
-    runs: dict[str, list[str]] = field(default_factory=dict)
-    seeds: list[int] = field(default_factory=lambda: [0])
-    minutes: float = 0.0
-
-
-@dataclass
-class FigureSpec:
-    """``configs/figure/<name>.yaml``: the runs that a figure is drawn from, as overrides of
-    config.yaml.
-
-    Attributes:
-        shows: what the figure shows, in a line.
-        like: name of the figure that it shares all else with.
-        overrides: for all of its runs.
-        runs: name and further overrides of each; with several values of a key, as many runs of one
-            name.
-        axes: keys that may have several values; a column each in what the figure is drawn from.
-        profiles: by name.
-    """
-
-    shows: str = MISSING
-    like: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    runs: dict[str, list[str]] = field(default_factory=dict)
-    axes: list[str] = field(default_factory=list)
-    profiles: dict[str, FigureProfile] = field(default_factory=dict)
 
 
 # a task or model of the user's own has no entry here and answers for its own keys

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from .style import COLOURS, LINE_STYLES, StyledFigure, panels, styled
+from .style import COLOURS, LINE_STYLES, StyledFigure, lay_out_panels, styled
 
 _WAYS = {
     "torch_func": "torch.func, two-sided",
@@ -24,7 +24,7 @@ def draw_bench(detail: pd.DataFrame) -> StyledFigure:
     """
     products = detail[detail["section"] == "products"]
     models = list(dict.fromkeys(products["model"]))
-    figure, rows = panels(len(models), len(_AXES), panel_size=(2.6, 2.1), sharey="row")
+    figure, rows = lay_out_panels(len(models), len(_AXES), panel_size=(2.6, 2.1), sharey="row")
     base = products.iloc[0]
     for row, model in zip(rows, models, strict=True):
         for panel, (axis, name) in zip(row, _AXES.items(), strict=True):
@@ -34,7 +34,7 @@ def draw_bench(detail: pd.DataFrame) -> StyledFigure:
             ].sort_values(axis)
             for order, way in enumerate(_WAYS):
                 line = along[along["way"] == way]
-                exponent = f"{_exponent(line[axis], line['seconds']):.2f}"
+                exponent = f"{_fit_exponent(line[axis], line['seconds']):.2f}"
                 panel.plot(
                     line[axis],
                     1000 * line["seconds"],
@@ -64,7 +64,7 @@ def draw_bench(detail: pd.DataFrame) -> StyledFigure:
     return figure
 
 
-def _exponent(size: pd.Series[float], seconds: pd.Series[float]) -> float:
+def _fit_exponent(size: pd.Series[float], seconds: pd.Series[float]) -> float:
     """Slope of log seconds against log size; NaN from a single size."""
     x, y = size.map(math.log), seconds.map(math.log)
     return float(x.cov(y) / x.var()) if len(x) > 1 else math.nan

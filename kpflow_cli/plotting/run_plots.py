@@ -16,12 +16,12 @@ from .style import (
     COLOURS,
     LINE_STYLES,
     StyledFigure,
-    line_with_band,
-    panels,
-    shades,
+    draw_line_with_band,
+    lay_out_panels,
+    pick_shades,
+    scale_step_axis,
+    scale_value_axis,
     styled,
-    training_step_axis,
-    value_axis,
 )
 
 Tables = dict[str, pd.DataFrame]
@@ -33,36 +33,36 @@ _ENTRY_WIDTH = 0.85
 _NAMES = {"k": "$K$", "p": "$P$", "ntk": "NTK$_S$", "v": "$V$"}
 
 
-def _drawn_from(table: str, **values: str) -> Callable[[Callable[[Tables], StyledFigure]], Draw]:
+def _skip_without(table: str, **values: str) -> Callable[[Callable[[Tables], StyledFigure]], Draw]:
     """Nothing is drawn of a run that has no such table, or no row in it with these values: not
     every run measures everything.
     """
 
-    def decorated(draw: Callable[[Tables], StyledFigure]) -> Draw:
+    def decorate(draw: Callable[[Tables], StyledFigure]) -> Draw:
         @functools.wraps(draw)
-        def drawn(tables: Tables) -> StyledFigure | None:
+        def draw_or_skip(tables: Tables) -> StyledFigure | None:
             rows = tables.get(table, pd.DataFrame())
             for column, value in values.items():
                 rows = rows[rows[column] == value] if column in rows else rows.iloc[:0]
             return None if rows.empty else styled(draw)(tables)
 
-        return drawn
+        return draw_or_skip
 
-    return decorated
+    return decorate
 
 
-@_drawn_from("training")
+@_skip_without("training")
 def draw_training(tables: Tables) -> StyledFigure:
     """Loss and accuracy."""
     training = tables["training"]
-    figure, [[loss, scores]] = panels(1, 2, panel_size=(3.2, 2.4))
+    figure, [[loss, scores]] = lay_out_panels(1, 2, panel_size=(3.2, 2.4))
     loss.plot(
         training["step"], training["loss"], color=COLOURS[5], linewidth=0.6, label="training batch"
     )
     loss.plot(
         training["step"], training["evaluation_loss"], color=COLOURS[0], label="evaluation trials"
     )
-    value_axis(loss, [*training["loss"], *training["evaluation_loss"]])
+    scale_value_axis(loss, [*training["loss"], *training["evaluation_loss"]])
     loss.set(xlabel="gradient step", ylabel="mean squared error")
     loss.legend()
     scores.plot(training["step"], training["accuracy"], color="black", label="accuracy")
@@ -78,11 +78,11 @@ def draw_training(tables: Tables) -> StyledFigure:
         )
     scores.set(xlabel="gradient step", ylabel="accuracy, learned fraction")
     scores.set_ylim(top=max(1.05, scores.get_ylim()[1]))
-    _legend_above(scores, columns=2)
+    _add_legend_above(scores, columns=2)
     return figure
 
 
-@_drawn_from("measurements", operator="ntk", quantity="effective_rank")
+@_skip_without("measurements", operator="ntk", quantity="effective_rank")
 def draw_effective_ranks(tables: Tables) -> StyledFigure:
     """Effective ranks of NTK_S with bands of one standard error."""
     layout = {
@@ -96,11 +96,11 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
         for title, wanted in layout.items()
         if (there := tuple(each for each in wanted if each in measured))
     }
-    figure, [row] = panels(1, len(layout), panel_size=(2.3, 2.2))
+    figure, [row] = lay_out_panels(1, len(layout), panel_size=(2.3, 2.2))
     for panel, (title, reductions) in zip(row, layout.items(), strict=True):
         for order, reduction in enumerate(reductions):
-            found = _quantity(tables, "effective_rank", reduction)
-            line_with_band(
+            found = _pick_quantity(tables, "effective_rank", reduction)
+            draw_line_with_band(
                 panel,
                 found["step"],
                 found["value"],
@@ -108,7 +108,7 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
                 reduction.rpartition("_")[2],
                 order,
             )
-        training_step_axis(panel)
+        scale_step_axis(panel)
         panel.set_title(title)
         panel.set_ylim(bottom=0)
         if len(reductions) > 1:
@@ -117,20 +117,20 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
     return figure
 
 
-@_drawn_from("measurements", quantity="alignment")
+@_skip_without("measurements", quantity="alignment")
 def draw_alignment(tables: Tables) -> StyledFigure:
     """Alignment of NTK_S with its Kronecker core, and its overlap with each target mode, with bands
     of one standard error.
     """
-    figure, [[alignment, overlap]] = panels(1, 2, panel_size=(3.2, 2.4))
-    found = _quantity(tables, "alignment", "full")
-    line_with_band(alignment, found["step"], found["value"], found["stderr"], "alignment", 0)
+    figure, [[alignment, overlap]] = lay_out_panels(1, 2, panel_size=(3.2, 2.4))
+    found = _pick_quantity(tables, "alignment", "full")
+    draw_line_with_band(alignment, found["step"], found["value"], found["stderr"], "alignment", 0)
     alignment.set(ylim=(0, 1.02), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
     rows = tables["measurements"]
     names = [name for name in rows["quantity"].unique() if name.startswith("target_overlap_")]
     for order, name in enumerate(names):
-        found = _quantity(tables, name, "full")
-        line_with_band(
+        found = _pick_quantity(tables, name, "full")
+        draw_line_with_band(
             overlap,
             found["step"],
             found["value"],
@@ -141,31 +141,31 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     overlap.set_ylabel("relative target overlap")
     overlap.set_yscale("symlog", linthresh=1e-6, linscale=0.5)
     overlap.set_ylim(bottom=0)
-    _legend_above(overlap, columns=3)
+    _add_legend_above(overlap, columns=3)
     for panel in (alignment, overlap):
-        training_step_axis(panel)
+        scale_step_axis(panel)
     return figure
 
 
-@_drawn_from("spectra")
+@_skip_without("spectra")
 def draw_spectra(tables: Tables) -> StyledFigure:
     """Leading eigenvalues of K and NTK_S, singular values of P and V, with cumulative shares, at
     the first, middle and last checkpoint.
     """
     spectra = tables["spectra"]
-    steps = _first_middle_last(spectra)
+    steps = _pick_steps(spectra)
     names = {
         operator: name for operator, name in _NAMES.items() if operator in set(spectra["operator"])
     }
-    figure, [values, shares] = panels(2, len(names), panel_size=(1.9, 1.8), sharex=True)
+    figure, [values, shares] = lay_out_panels(2, len(names), panel_size=(1.9, 1.8), sharex=True)
     for value, share, (operator, name) in zip(values, shares, names.items(), strict=True):
-        for step, colour, style in zip(steps, shades(len(steps)), LINE_STYLES, strict=False):
+        for step, colour, style in zip(steps, pick_shades(len(steps)), LINE_STYLES, strict=False):
             found = spectra[(spectra["operator"] == operator) & (spectra["step"] == step)]
             value.plot(
                 found["index"], found["value"], color=colour, linestyle=style, label=f"step {step}"
             )
             share.plot(found["index"], found["cumulative"], color=colour, linestyle=style)
-        value_axis(value, spectra[spectra["operator"] == operator]["value"])
+        scale_value_axis(value, spectra[spectra["operator"] == operator]["value"])
         value.set_title(
             f"{'eigenvalues' if operator in ('k', 'ntk') else 'singular values'} of {name}"
         )
@@ -180,13 +180,13 @@ def draw_spectra(tables: Tables) -> StyledFigure:
     return figure
 
 
-@_drawn_from("temporal_modes")
+@_skip_without("temporal_modes")
 def draw_temporal_modes(tables: Tables) -> StyledFigure:
     """Leading temporal modes of NTK_S and V over time, a line a trial, at the first, middle and
     last checkpoint.
     """
     modes = tables["temporal_modes"]
-    steps = _first_middle_last(modes)
+    steps = _pick_steps(modes)
     shown = sorted(modes["trial"].unique())
     columns = [
         (operator, step)
@@ -194,7 +194,7 @@ def draw_temporal_modes(tables: Tables) -> StyledFigure:
         if operator in set(modes["operator"])
         for step in steps
     ]
-    figure, rows = panels(
+    figure, rows = lay_out_panels(
         len(modes["mode"].unique()),
         len(columns),
         panel_size=(1.35, 1.4),
@@ -207,7 +207,7 @@ def draw_temporal_modes(tables: Tables) -> StyledFigure:
             found = modes[
                 (modes["operator"] == operator) & (modes["step"] == step) & (modes["mode"] == mode)
             ]
-            for trial, colour in zip(shown, shades(len(shown)), strict=True):
+            for trial, colour in zip(shown, pick_shades(len(shown)), strict=True):
                 one = found[found["trial"] == trial]
                 panel.plot(one["time"], one["value"], color=colour, linewidth=0.9)
             if mode == 1:
@@ -215,23 +215,23 @@ def draw_temporal_modes(tables: Tables) -> StyledFigure:
             if mode == len(rows):
                 panel.set_xlabel("time step")
         row[0].set_ylabel(f"mode {mode}")
-    _trial_legend(figure, shown)
+    _add_trial_legend(figure, shown)
     return figure
 
 
-@_drawn_from("outputs")
+@_skip_without("outputs")
 def draw_outputs(tables: Tables) -> StyledFigure:
     """Outputs over time before and after training, with the targets dashed."""
     outputs = tables["outputs"]
     steps, channels = sorted(outputs["step"].unique()), sorted(outputs["channel"].unique())
     shown = sorted(outputs["trial"].unique())
-    figure, rows = panels(
+    figure, rows = lay_out_panels(
         len(steps), len(channels), panel_size=(2.2, 1.6), sharex=True, sharey=True
     )
     for row, step in zip(rows, steps, strict=True):
         for panel, channel in zip(row, channels, strict=True):
             found = outputs[(outputs["step"] == step) & (outputs["channel"] == channel)]
-            for trial, colour in zip(shown, shades(len(shown)), strict=True):
+            for trial, colour in zip(shown, pick_shades(len(shown)), strict=True):
                 one = found[found["trial"] == trial]
                 panel.plot(one["time"], one["target"], color=colour, linestyle="--", linewidth=0.7)
                 panel.plot(one["time"], one["output"], color=colour)
@@ -239,7 +239,7 @@ def draw_outputs(tables: Tables) -> StyledFigure:
         row[0].set_ylabel("output")
     for panel in rows[-1]:
         panel.set_xlabel("time step")
-    _trial_legend(
+    _add_trial_legend(
         figure,
         shown,
         extra=[Line2D([], [], color="grey", linestyle="--", linewidth=0.7, label="target")],
@@ -257,7 +257,7 @@ PLOTS: dict[str, Draw] = {
 }
 
 
-def _quantity(tables: Tables, quantity: str, reduction: str) -> pd.DataFrame:
+def _pick_quantity(tables: Tables, quantity: str, reduction: str) -> pd.DataFrame:
     rows = tables["measurements"]
     return rows[
         (rows["operator"] == "ntk")
@@ -266,22 +266,22 @@ def _quantity(tables: Tables, quantity: str, reduction: str) -> pd.DataFrame:
     ]
 
 
-def _first_middle_last(table: pd.DataFrame) -> list[int]:
+def _pick_steps(table: pd.DataFrame) -> list[int]:
     steps = sorted(table["step"].unique())
     return sorted({int(steps[index]) for index in (0, len(steps) // 2, -1)})
 
 
-def _legend_above(panel: Axes, *, columns: int) -> None:
+def _add_legend_above(panel: Axes, *, columns: int) -> None:
     """A legend over the axes, out of the data's way."""
     panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
 
 
-def _trial_legend(
+def _add_trial_legend(
     figure: StyledFigure, trials: list[int], extra: list[Line2D] | None = None
 ) -> None:
     handles = [
         Line2D([], [], color=colour, label=f"trial {trial}")
-        for trial, colour in zip(trials, shades(len(trials)), strict=True)
+        for trial, colour in zip(trials, pick_shades(len(trials)), strict=True)
     ]
     handles += extra or []
     fitting = int(figure.get_figwidth() / _ENTRY_WIDTH)

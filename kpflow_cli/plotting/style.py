@@ -57,14 +57,14 @@ def styled(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
     """The same drawing function, in this style."""
 
     @functools.wraps(draw)
-    def drawn(*arguments: P.args, **keywords: P.kwargs) -> StyledFigure:
+    def draw_in_style(*arguments: P.args, **keywords: P.kwargs) -> StyledFigure:
         with mpl.rc_context(_STYLE):
             return draw(*arguments, **keywords)
 
-    return drawn
+    return draw_in_style
 
 
-def panels(
+def lay_out_panels(
     rows: int,
     columns: int,
     *,
@@ -82,7 +82,7 @@ def panels(
     return figure, [list(row) for row in axes]
 
 
-def mosaic(
+def lay_out_mosaic(
     layout: list[list[str]], size: tuple[float, float], heights: tuple[float, ...]
 ) -> tuple[StyledFigure, dict[str, Axes]]:
     """A figure of ``size`` inches with panels by name: each row of names shares the width evenly, a
@@ -94,7 +94,7 @@ def mosaic(
     return figure, figure.subplot_mosaic(wide, height_ratios=heights)
 
 
-def mosaics(
+def lay_out_mosaics(
     layouts: list[list[list[str]]], size: tuple[float, float], heights: tuple[float, ...]
 ) -> tuple[StyledFigure, dict[str, Axes]]:
     """Mosaics one above the other, each with columns of its own; all rows of a mosaic have as many
@@ -111,7 +111,7 @@ def mosaics(
     return figure, found
 
 
-def letter(panel: Axes, name: str) -> None:
+def add_letter(panel: Axes, name: str) -> None:
     """The panel's letter, over its upper left corner."""
     panel.annotate(
         name,
@@ -124,7 +124,7 @@ def letter(panel: Axes, name: str) -> None:
     )
 
 
-def heat_map(
+def draw_heat_map(
     panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True
 ) -> None:
     """``value`` over ``x`` and ``y`` with a colour bar, or with the largest value under the title.
@@ -153,14 +153,14 @@ def heat_map(
         vmax=high,
     )
     if bar:
-        _colour_bar(panel, image)
+        _add_colour_bar(panel, image)
     size = rf"$\pm${high:.1g}" if signed else f"up to {high:.1g}"
     panel.set_title(title if bar else f"{title}\n{size}", loc="left")
     for spine in panel.spines.values():
         spine.set_visible(False)
 
 
-def _colour_bar(panel: Axes, image: AxesImage) -> None:
+def _add_colour_bar(panel: Axes, image: AxesImage) -> None:
     powers = ScalarFormatter()
     powers.set_powerlimits((-2, 3))
     bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03, format=powers)
@@ -169,26 +169,26 @@ def _colour_bar(panel: Axes, image: AxesImage) -> None:
     bar.outline.set_linewidth(0.4)
 
 
-def value_axis(panel: Axes, values: Any) -> None:
+def scale_value_axis(panel: Axes, values: Any) -> None:
     """Logarithmic for positive values that span more than a factor of 10, linear for others."""
     if min(values) > 0 and max(values) > 10 * min(values):
         panel.set_yscale("log")
 
 
-def training_step_axis(panel: Axes) -> None:
+def scale_step_axis(panel: Axes) -> None:
     """An axis of training steps, logarithmic but with a place for step 0."""
     panel.set_xscale("symlog", linthresh=1, linscale=0.4)
     panel.set_xlim(left=0)
     panel.set_xlabel("gradient step")
 
 
-def shades(count: int) -> list[tuple[float, float, float, float]]:
+def pick_shades(count: int) -> list[tuple[float, float, float, float]]:
     """Colours of an ordered set, dark to light, evenly perceived."""
     colormap = mpl.colormaps["viridis"]
     return [colormap(0.85 * index / max(count - 1, 1)) for index in range(count)]
 
 
-def line_look(order: int) -> dict[str, Any]:
+def choose_line_look(order: int) -> dict[str, Any]:
     """Colour, line style and marker of one of several lines."""
     return {
         "color": COLOURS[order % len(COLOURS)],
@@ -197,7 +197,9 @@ def line_look(order: int) -> dict[str, Any]:
     }
 
 
-def line_with_band(panel: Axes, x: Any, value: Any, error: Any, label: str, order: int) -> None:
+def draw_line_with_band(
+    panel: Axes, x: Any, value: Any, error: Any, label: str, order: int
+) -> None:
     """A line with a band of one standard error on both sides; ``order`` picks colour and line
     style.
     """

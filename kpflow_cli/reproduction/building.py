@@ -7,17 +7,18 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from kpflow_cli import __version__
-from kpflow_cli.reproduction.claims import Claim, table
-from kpflow_cli.reproduction.runs import FigureRun, gathered, make_missing
+from kpflow_cli.reproduction.claims import Claim, list_claims
+from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
 from kpflow_cli.run.folder import Drawing
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
-# runs named one by one in what a figure leaves; of more, only the record that names them
+# runs named one by one in what a figure leaves; of more, only the sweep file that lists them
 _LISTED = 50
 
 
@@ -46,43 +47,52 @@ def build(
 
     Raises FailedRunError if a run fails.
     """
-    record = make_missing(runs, figure.name, runs_dir)
+    sweep_file = make_missing(runs, figure.name, runs_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    drawn = csv_bytes(figure.data(gathered(runs)))
-    write_whole(output_dir / f"{figure.name}.csv", drawn)
+    place = output_dir / figure.name
+    content = csv_bytes(figure.data(gather_tables(runs)))
+    write_whole(place.with_suffix(".csv"), content)
     # drawing and claims see what a reader of the file sees
-    data = pd.read_csv(io.BytesIO(drawn), keep_default_na=False, na_values=[""])
+    data = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
     claims = figure.claims(data)
-    write_whole(
-        output_dir / f"{figure.name}_claims.csv",
-        csv_bytes(pd.DataFrame([claim.row() for claim in claims])),
-    )
-    hashes = (
-        " ".join(dict.fromkeys(run.path.name for run in runs))
-        if len(runs) <= _LISTED
-        else f"of sweep {record.stem}"
-    )
-    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs {hashes}"
-    drawing = figure.draw(data)
+    rows = pd.DataFrame([claim.row() for claim in claims])
+    write_whole(output_dir / f"{figure.name}_claims.csv", csv_bytes(rows))
+    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs "
+    made_by += _name_folders(runs, sweep_file)
+    _save(figure.draw(data), place, made_by)
+    origin = {
+        "figure": figure.name,
+        "profile": profile,
+        "sweep": str(sweep_file),
+        "runs": _list_runs(runs),
+        **provenance.made_by(),
+    }
+    write_whole(place.with_suffix(".json"), (json.dumps(origin, indent=2) + "\n").encode())
+    print(f"{figure.name}, profile {profile}\n{list_claims(claims)}")
+    print(place.with_suffix(".pdf"), flush=True)
+
+
+def _save(drawing: Drawing, place: Path, made_by: str) -> None:
+    """As PDF and PNG, both of which say what made them."""
     for suffix, metadata in (
         ("pdf", {"Creator": made_by, "CreationDate": None}),
         ("png", {"Software": made_by}),
     ):
         buffer = io.BytesIO()
         drawing.savefig(buffer, format=suffix, metadata=metadata)
-        write_whole(output_dir / f"{figure.name}.{suffix}", buffer.getvalue())
-    listed = (
-        [{"run": run.name, "seed": run.seed, "folder": str(run.path)} for run in runs]
-        if len(runs) <= _LISTED
-        else len(runs)
-    )
-    origin = {
-        "figure": figure.name,
-        "profile": profile,
-        "sweep": str(record),
-        "runs": listed,
-        **provenance.made_by(),
-    }
-    write_whole(output_dir / f"{figure.name}.json", (json.dumps(origin, indent=2) + "\n").encode())
-    print(f"{figure.name}, profile {profile}\n{table(claims)}")
-    print(output_dir / f"{figure.name}.pdf", flush=True)
+        write_whole(place.with_suffix(f".{suffix}"), buffer.getvalue())
+
+
+def _name_folders(runs: list[FigureRun], sweep_file: Path) -> str:
+    if len(runs) > _LISTED:
+        return f"of sweep {sweep_file.stem}"
+    return " ".join(dict.fromkeys(run.path.name for run in runs))
+
+
+def _list_runs(runs: list[FigureRun]) -> list[dict[str, Any]] | int:
+    """What each run is and where; of many only how many there are."""
+    if len(runs) > _LISTED:
+        return len(runs)
+    return [
+        {"run": run.name, "seed": run.seed, **run.axes, "folder": str(run.path)} for run in runs
+    ]

@@ -57,14 +57,14 @@ def at_least(
     claim: str, found: Estimate | float, bound: float, *, reason: str, identity: bool = False
 ) -> Claim:
     """Holds where the value is >= bound."""
-    return _claim(claim, found, (bound, math.inf), f"at least {bound:g}", reason, identity)
+    return _judge(claim, found, (bound, math.inf), f"at least {bound:g}", reason, identity)
 
 
 def at_most(
     claim: str, found: Estimate | float, bound: float, *, reason: str, identity: bool = False
 ) -> Claim:
     """Holds where the value is <= bound."""
-    return _claim(claim, found, (-math.inf, bound), f"at most {bound:g}", reason, identity)
+    return _judge(claim, found, (-math.inf, bound), f"at most {bound:g}", reason, identity)
 
 
 def within(
@@ -77,12 +77,12 @@ def within(
     identity: bool = False,
 ) -> Claim:
     """Holds where |value - centre| <= reach."""
-    return _claim(
+    return _judge(
         claim, found, (centre - reach, centre + reach), f"{centre:g} +- {reach:g}", reason, identity
     )
 
 
-def _claim(
+def _judge(
     claim: str,
     found: Estimate | float,
     good: tuple[float, float],
@@ -91,7 +91,7 @@ def _claim(
     identity: bool,
 ) -> Claim:
     estimate = found if isinstance(found, Estimate) else Estimate(found)
-    verdict = _verdict(_interval(estimate), good)
+    verdict = _decide(_find_interval(estimate), good)
     return Claim(
         claim,
         estimate,
@@ -101,7 +101,7 @@ def _claim(
     )
 
 
-def _interval(found: Estimate) -> tuple[float, float]:
+def _find_interval(found: Estimate) -> tuple[float, float]:
     """Where the value is: Student's interval at the number of groups; of an error that rests on
     none, a bound, all that it reaches.
     """
@@ -110,7 +110,7 @@ def _interval(found: Estimate) -> tuple[float, float]:
     return found.interval(_CONFIDENCE)
 
 
-def _verdict(interval: tuple[float, float], good: tuple[float, float]) -> Verdict:
+def _decide(interval: tuple[float, float], good: tuple[float, float]) -> Verdict:
     """From where a value is and where it has to be; of NaN nothing is certain."""
     (low, high), (least, most) = interval, good
     if least <= low and high <= most:
@@ -118,19 +118,19 @@ def _verdict(interval: tuple[float, float], good: tuple[float, float]) -> Verdic
     return "fails" if high < least or low > most else "undecided"
 
 
-def table(claims: Iterable[Claim]) -> str:
+def list_claims(claims: Iterable[Claim]) -> str:
     """The claims as lines of text, each with the reason of its threshold."""
     lines = []
     for claim in claims:
         row = claim.row()
         lines += [
-            f"  {claim.verdict:<9}  {claim.claim}: {_shown(row)} ({_rests_on(row)})",
+            f"  {claim.verdict:<9}  {claim.claim}: {_format_value(row)} ({_name_source(row)})",
             f"  {'':<9}  {claim.threshold}: {claim.reason}",
         ]
     return "\n".join(lines)
 
 
-def collected(folder: Path) -> str:
+def collect_claims(folder: Path) -> str:
     """Every ``fig*_claims.csv`` of a folder as one Markdown table, in the order of the figures'
     numbers.
 
@@ -145,37 +145,38 @@ def collected(folder: Path) -> str:
             f"{folder}: holds no fig*_claims.csv; `kpflow figure 3` makes one, in figures/output"
         )
     rows = [["figure", "claim", "value", "error from", "threshold", "verdict"], ["---"] * 6]
-    for number in sorted(
-        files, key=lambda number: (int("".join(filter(str.isdigit, number))), number)
-    ):
-        claims = pd.read_csv(files[number])
-        if "groups" not in claims:
-            raise UserError(
-                f"{files[number]}: of an earlier version of kpflow; `kpflow figure {number}` "
-                "makes it anew"
-            )
+    for number in sorted(files, key=lambda name: (int("".join(filter(str.isdigit, name))), name)):
         rows += [
             [
                 number,
                 claim["claim"],
-                _shown(claim),
-                _rests_on(claim),
+                _format_value(claim),
+                _name_source(claim),
                 claim["threshold"],
                 claim["verdict"],
             ]
-            for claim in claims.to_dict("records")
+            for claim in _read_claims(files[number], number)
         ]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows
     )
 
 
-def _shown(row: dict[Any, Any]) -> str:
+def _read_claims(path: Path, number: str) -> list[dict[Any, Any]]:
+    claims = pd.read_csv(path)
+    if "groups" not in claims:
+        raise UserError(
+            f"{path}: of an earlier version of kpflow; `kpflow figure {number}` makes it anew"
+        )
+    return claims.to_dict("records")
+
+
+def _format_value(row: dict[Any, Any]) -> str:
     value, stderr = (float(row[name]) for name in ("value", "stderr"))
     return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr > 0 else "")
 
 
-def _rests_on(row: dict[Any, Any]) -> str:
+def _name_source(row: dict[Any, Any]) -> str:
     if row["groups"]:
         return f"{row['groups']} {row['of']}"
     return "exact" if row["stderr"] == 0 else "bound" if row["stderr"] > 0 else "unknown"

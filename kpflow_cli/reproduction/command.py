@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kpflow_cli.config.command_line import figure_specs
-from kpflow_cli.config.schema import FigureSpec
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.reproduction.runs import cost, figure_runs
+from kpflow_cli.reproduction.runs import compose_runs as figure_runs
+from kpflow_cli.reproduction.runs import describe_cost as cost
+from kpflow_cli.reproduction.specification import FigureSpec
+from kpflow_cli.reproduction.specification import read_figure_specs as figure_specs
 from kpflow_cli.run.folder import is_complete
 
 HELP = """\

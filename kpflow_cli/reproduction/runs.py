@@ -12,16 +12,16 @@ from typing import Any
 import pandas as pd
 
 from kpflow_cli.config.grid import grid, value_at
-from kpflow_cli.config.schema import FigureSpec
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.folder import is_complete, read_tables
 from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
-from kpflow_cli.sweeps.sweep_file import sweep_path, write_sweep
 from kpflow_cli.sweeps.settling import list_failures, settle
+from kpflow_cli.sweeps.sweep_file import sweep_path, write_sweep
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,28 @@ class FigureRun(SweepPoint):
         return int(self.values["seed"])
 
 
-def figure_runs(
+def compose_runs(
     spec: FigureSpec, profile: str, overrides: list[str], runs_dir: Path
 ) -> list[FigureRun]:
-    """Every run and seed of a figure in a profile; ``overrides`` come last, a seed among them
-    replaces the profile's.
+    """Every run and seed of a figure in a profile.
+
+    Args:
+        overrides: come last; a seed among them replaces the profile's.
+        runs_dir: where the folders of the runs are, made or not.
 
     Raises UserError for what cannot be composed, and for several values of a key that is no axis of
     the figure.
     """
     chosen = spec.profiles[profile]
     seeds = "seed=" + ",".join(map(str, chosen.seeds))
+    shared = [*spec.overrides, *chosen.overrides]
     runs = []
     for name, own in spec.runs.items():
-        for point in grid(
-            [
-                *spec.overrides,
-                *chosen.overrides,
-                *own,
-                seeds,
-                *chosen.runs.get(name, []),
-                *overrides,
-            ]
-        ):
-            for swept in point.swept:
-                key = swept.partition("=")[0]
-                if key not in (*spec.axes, "seed"):
-                    raise UserError(
-                        f"{key}: the figure takes one value; several: "
-                        f"{', '.join([*spec.axes, 'seed'])}"
-                    )
-            path = (
-                runs_dir
-                / point.choices["task"]
-                / point.choices["model"]
-                / identity_hash(identity(point.values))
-            )
+        for point in grid([*shared, *own, seeds, *chosen.runs.get(name, []), *overrides]):
+            _check_axes(point.swept, spec.axes)
             axes = {key: value_at(point.values, key) for key in spec.axes}
+            folder = runs_dir / point.choices["task"] / point.choices["model"]
+            path = folder / identity_hash(identity(point.values))
             label = f"{name}, seed {point.values['seed']}" + "".join(
                 f", {key}={value}" for key, value in axes.items()
             )
@@ -86,7 +71,15 @@ def figure_runs(
     return runs
 
 
-def gathered(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
+def _check_axes(swept: Iterable[str], axes: list[str]) -> None:
+    several = [*axes, "seed"]
+    for override in swept:
+        key = override.partition("=")[0]
+        if key not in several:
+            raise UserError(f"{key}: the figure takes one value; several: {', '.join(several)}")
+
+
+def gather_tables(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
     """Each CSV file of all runs as one table, with columns ``run`` (its name), ``seed`` and the
     figure's axes in front.
     """
@@ -101,14 +94,14 @@ def gathered(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
     return {stem: pd.concat(tables, ignore_index=True) for stem, tables in parts.items()}
 
 
-def cost(runs: Sequence[FigureRun]) -> str:
+def describe_cost(runs: Sequence[FigureRun]) -> str:
     """What is missing, and about how long it will take on this machine, found by trying a little of
     it.
     """
-    missing = _missing(runs)
+    missing = _find_missing(runs)
     if not missing:
         return "all runs are there"
-    workers = room(_threads(missing))
+    workers = room(_count_threads(missing))
     seconds = estimated_seconds(missing, workers)
     return (
         f"{len(missing)} runs to make, {workers} at a time: about {in_words(seconds)} on this "
@@ -118,24 +111,25 @@ def cost(runs: Sequence[FigureRun]) -> str:
 
 def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
     """Make or continue every run that is not complete, as many at a time as there are cores for;
-    returns the record of them all.
+    returns the sweep file that lists them all.
 
     Raises FailedRunError that names the runs that failed, after all have been tried.
     """
-    missing = _missing(runs)
+    missing = _find_missing(runs)
     points = list({run.path: run for run in runs}.values())
     since = write_sweep(points, runs_dir, [label])
     if not missing:
         return sweep_path(points, runs_dir)
-    failures = settle(missing, local_processes(_threads(missing)), since, label)
+    failures = settle(missing, local_processes(_count_threads(missing)), since, label)
     if failures:
         raise FailedRunError(
-            f"{label}: {len(failures)} of {len(missing)} runs failed: {list_failures(failures, missing)}"
+            f"{label}: {len(failures)} of {len(missing)} runs failed: "
+            f"{list_failures(failures, missing)}"
         )
     return sweep_path(points, runs_dir)
 
 
-def _missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
+def _find_missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
     return list(
         {
             run.path: SweepPoint(run.label, run.values, run.path)
@@ -145,5 +139,5 @@ def _missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
     )
 
 
-def _threads(points: Sequence[SweepPoint]) -> int:
+def _count_threads(points: Sequence[SweepPoint]) -> int:
     return max(int(point.values["threads"]) for point in points)

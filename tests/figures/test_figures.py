@@ -15,14 +15,14 @@ from types import ModuleType
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from kpflow_cli.figures.drawn import COLUMNS
+from kpflow_cli.figures.table import COLUMNS
 from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
-from kpflow_cli.config.command_line import figure_specs
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.command import figure, parsed
-from kpflow_cli.reproduction.runs import figure_runs
+from kpflow_cli.reproduction.runs import compose_runs
+from kpflow_cli.reproduction.specification import read_figure_specs
 from kpflow_cli.sweeps import engines
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -143,19 +143,24 @@ def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
         figure(["4b", "model.gain=1,2"])
 
 
-def test_figures_share_runs() -> None:
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_figures_share_runs(profile: str) -> None:
+    """Of one network in several figures there is one folder."""
     paths = {}
-    for name in NAMES:
-        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+    for name, spec in read_figure_specs().items():
+        # a row of the planes of figures 5 and 5b, which share all their runs
+        one = ["model.gain=1"] if spec.axes[:1] == ["task.case"] else []
+        runs = compose_runs(spec, profile, one, Path("runs"))
         paths[name] = {run.path for run in runs}
         assert len(paths[name]) == len(runs)
     assert paths["fig3"] < paths["fig4"]
     assert paths["fig1"] == paths["fig7"] < paths["fig2"]
+    assert paths["fig5"] == paths["fig5b"]
 
 
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
-        runs = figure_runs(figure_specs()[name], "paper", [], Path("runs"))
+        runs = compose_runs(read_figure_specs()[name], "paper", [], Path("runs"))
         assert {run.seed for run in runs} == {0, 1, 2}
         for run in runs:
             assert (
@@ -166,9 +171,9 @@ def test_paper_profile_is_the_size_of_the_paper() -> None:
 
 
 def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
-    spec = figure_specs()["fig5"]
+    spec = read_figure_specs()["fig5"]
     full, short = (
-        {run.path: run for run in figure_runs(spec, profile, [], Path("runs"))}
+        {run.path: run for run in compose_runs(spec, profile, [], Path("runs"))}
         for profile in ("paper", "plane")
     )
     plane = [run for run in short.values() if run.name == "plane"]
@@ -190,7 +195,7 @@ def test_a_figure_estimates_its_cost(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_every_figure_has_both_profiles_and_a_cost() -> None:
-    specs = figure_specs()
+    specs = read_figure_specs()
     assert set(specs) == set(NAMES)
     for name, spec in specs.items():
         assert {"quick", "paper"} <= set(spec.profiles)
@@ -224,7 +229,7 @@ def test_mistakes_are_explained(words: list[str], message: str) -> None:
 
 
 def test_arguments() -> None:
-    specs = figure_specs()
+    specs = read_figure_specs()
     assert parsed(["4"], specs).names == ["fig4", "fig4b"]
     assert parsed(["4b", "fig4b"], specs).names == ["fig4b"]
     read = parsed(["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs)
@@ -620,7 +625,7 @@ def test_one_place_on_an_axis_is_drawn_and_tells_of_no_growth(
     name: str, axis: str, unknown: dict[str, int], made: Path
 ) -> None:
     data = data_of(name, made)
-    grid = data[~data["panel"].isin(["attention_map", "modes", "heads"])]
+    grid = data[~data["panel"].isin(["attention_map", "modes", "networks"])]
     first = grid.groupby(["panel", "series"])[axis].transform("min")
     one = data.drop(grid.index[grid[axis] != first])
     module(name).draw(one).savefig(io.BytesIO(), format="png")

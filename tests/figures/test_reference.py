@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kpflow_cli.reproduction.claims import collected
+from kpflow_cli.reproduction.claims import collect_claims
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "figures" / "reference"
@@ -28,4 +28,4 @@ def test_kept_claims_are_those_of_the_kept_numbers(name: str) -> None:
 
 def test_readme_shows_the_kept_claims() -> None:
     assert NAMES
-    assert collected(REFERENCE) in (ROOT / "README.md").read_text()
+    assert collect_claims(REFERENCE) in (ROOT / "README.md").read_text()

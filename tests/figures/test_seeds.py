@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from kpflow_cli.figures.drawn import drawn, stacked
-from kpflow_cli.figures.fig5 import correlation_within
-from kpflow_cli.figures.planes import of_planes
-from kpflow_cli.figures.seeds import mean_of_seeds, over_seeds
+from kpflow_cli.figures.fig5 import correlate_within
+from kpflow_cli.figures.planes import average_over_planes
+from kpflow_cli.figures.seeds import average_over_seeds, average_seeds
+from kpflow_cli.figures.table import stack, tabulate
 from scipy import stats
 
 from kpflow_cli.estimators.estimate import Estimate
@@ -18,7 +18,7 @@ from kpflow_cli.estimators.estimate import Estimate
 
 def test_mean_of_seeds_is_scipys() -> None:
     values = [3.0, 5.0, 4.5]
-    found = mean_of_seeds(values)
+    found = average_seeds(values)
     assert (found.value, found.num_probes, found.method) == (
         pytest.approx(np.mean(values)),
         3,
@@ -31,20 +31,20 @@ def test_mean_of_seeds_is_scipys() -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan]])
 def test_too_few_seeds_tell_nothing(values: list[float]) -> None:
-    assert math.isnan(mean_of_seeds(values).value)
+    assert math.isnan(average_seeds(values).value)
 
 
 def test_one_seed_keeps_its_own_error() -> None:
     rows = pd.DataFrame({"line": [7, 7], "value": [1.0, 2.0]})
     own = Estimate(1.5, 0.1, 20, "probes")
-    assert over_seeds(rows, lambda _: own) is own
+    assert average_over_seeds(rows, lambda _: own) is own
 
 
 def plane(logs: np.ndarray, error: float, seed: int = 0, probes: int = 9) -> pd.DataFrame:
     """Rows of a plane ``(y, x)`` of the exponentials, each with the same relative error."""
     y, x = (pd.Series(axis.ravel()) for axis in np.indices(logs.shape))
     values = pd.Series(np.exp(logs).ravel())
-    return drawn(
+    return tabulate(
         "plane", "all", line=seed, x=x, y=y, value=values, stderr=error * values, probes=probes
     )
 
@@ -57,7 +57,7 @@ def test_intervals_cover_although_the_points_of_a_seed_share_their_noise() -> No
     covered = []
     for _ in range(1000):
         seeds = [plane(np.full((2, 2), generator.normal()), 0.01, seed) for seed in range(3)]
-        low, high = of_planes(stacked(seeds), lambda logs: float(logs.mean())).interval()
+        low, high = average_over_planes(stack(seeds), lambda logs: float(logs.mean())).interval()
         covered.append(low <= 0 <= high)
     assert np.mean(covered) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 1000))
 
@@ -75,7 +75,7 @@ def test_of_one_seed_the_error_is_the_larger_of_independent_and_shared_noise() -
         rows = plane(logs, 0.1)
         # an exact value beside the others
         rows.loc[7, ["stderr", "probes"]] = 0
-        found = of_planes(rows, statistic)
+        found = average_over_planes(rows, statistic)
         assert (found.num_probes, found.method) == (9, "probes")
         assert found.standard_error == pytest.approx(error, rel=0.25)
 
@@ -106,8 +106,8 @@ def networks(seeds: int) -> pd.DataFrame:
 
 def test_correlations_within_gains_and_within_ranks_are_told_apart() -> None:
     points = networks(3)
-    assert correlation_within(points, "gain") == Estimate(1.0, 0.0, 3, "seeds")
-    assert correlation_within(points, "rank") == Estimate(-1.0, 0.0, 3, "seeds")
+    assert correlate_within(points, "gain") == Estimate(1.0, 0.0, 3, "seeds")
+    assert correlate_within(points, "rank") == Estimate(-1.0, 0.0, 3, "seeds")
     pooled = stats.spearmanr(
         points["overlap"][points["stable"]], points["drop"][points["stable"]]
     ).statistic
@@ -115,6 +115,6 @@ def test_correlations_within_gains_and_within_ranks_are_told_apart() -> None:
 
 
 def test_of_one_seed_the_error_of_a_correlation_is_unknown() -> None:
-    found = correlation_within(networks(1), "gain")
+    found = correlate_within(networks(1), "gain")
     assert found.value == 1.0
     assert found.interval() == (-math.inf, math.inf)

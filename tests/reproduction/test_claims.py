@@ -11,7 +11,14 @@ from scipy import stats
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.reproduction.claims import Claim, at_least, at_most, collected, table, within
+from kpflow_cli.reproduction.claims import (
+    Claim,
+    at_least,
+    at_most,
+    collect_claims,
+    list_claims,
+    within,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,7 @@ def test_row_and_text() -> None:
         "claim": "loss", "value": 0.25, "stderr": 0.01, "groups": 3, "of": "seeds",
         "threshold": "at most 0.5", "verdict": "holds"
     }  # fmt: skip
-    assert table([claim]).split() == [
+    assert list_claims([claim]).split() == [
         "holds",
         "loss:",
         "0.25",
@@ -84,7 +91,7 @@ def test_row_and_text() -> None:
 
 def test_all_claims_of_a_folder_in_one_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no"):
-        collected(tmp_path)
+        collect_claims(tmp_path)
     claims = {
         "fig10": [at_most("|a|", 0.5, 1, reason="")],
         "fig4b": [
@@ -97,7 +104,7 @@ def test_all_claims_of_a_folder_in_one_table(tmp_path: Path) -> None:
         pd.DataFrame([claim.row() for claim in found]).to_csv(
             tmp_path / f"{figure}_claims.csv", index=False
         )
-    assert collected(tmp_path).splitlines()[2:] == [
+    assert collect_claims(tmp_path).splitlines()[2:] == [
         "| 4b | b | 0.25 +- 0.5 | 9 probes | at least 1 | undecided |",
         "| 4b | c | 2 +- 0.5 | bound | at least 1 | holds |",
         "| 4b | d | 2 | unknown | at least 1 | undecided |",
@@ -110,4 +117,4 @@ def test_claims_of_an_earlier_version_are_to_be_made_anew(tmp_path: Path) -> Non
         "claim,value,stderr,threshold,verdict\nx,1,0,at least 1,holds\n"
     )
     with pytest.raises(UserError, match="kpflow figure 3"):
-        collected(tmp_path)
+        collect_claims(tmp_path)

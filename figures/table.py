@@ -15,7 +15,7 @@ UNKNOWN = Estimate(float("nan"), float("nan"), method="not measured")
 COLUMNS = ("panel", "series", "line", "x", "y", "value", "stderr", "probes")
 
 
-def drawn(
+def tabulate(
     panel: str,
     series: str,
     *,
@@ -49,14 +49,16 @@ def drawn(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def measured(panel: str, series: str, rows: pd.DataFrame, **where: Any) -> pd.DataFrame:
-    """``drawn`` of rows of measurements.csv, with their errors."""
-    return drawn(
+def tabulate_measurements(
+    panel: str, series: str, rows: pd.DataFrame, **where: Any
+) -> pd.DataFrame:
+    """``tabulate`` for rows of measurements.csv, with their errors."""
+    return tabulate(
         panel, series, **{name: rows[name] for name in ("value", "stderr", "probes")}, **where
     )
 
 
-def stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def stack(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """All rows, one after the other."""
     return pd.concat(parts, ignore_index=True)
 
@@ -68,22 +70,22 @@ def pick(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
     return table
 
 
-def last_step(table: pd.DataFrame) -> pd.DataFrame:
+def pick_last_step(table: pd.DataFrame) -> pd.DataFrame:
     """Of each run and seed the rows of its last recorded step."""
     return table[table["step"] == table.groupby(["run", "seed"])["step"].transform("max")]
 
 
-def first_step(table: pd.DataFrame) -> pd.DataFrame:
+def pick_first_step(table: pd.DataFrame) -> pd.DataFrame:
     """Of each run and seed the rows of its first recorded step."""
     return table[table["step"] == table.groupby(["run", "seed"])["step"].transform("min")]
 
 
-def number(data: pd.DataFrame, **values: Any) -> float:
+def read_number(data: pd.DataFrame, **values: Any) -> float:
     """Value of the one row that is picked; NaN where there is none."""
-    return estimated(pick(data, **values)).value
+    return read_estimate(pick(data, **values)).value
 
 
-def estimated(rows: pd.DataFrame) -> Estimate:
+def read_estimate(rows: pd.DataFrame) -> Estimate:
     """The one row of a table, NaN where there is none or there are several."""
     if len(rows) != 1:
         return UNKNOWN

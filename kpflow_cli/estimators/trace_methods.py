@@ -135,6 +135,7 @@ def mean_of_samples(operator: LinearOperator, samples: Tensor, method: str) -> E
 def estimate_from_samples(
     operator: LinearOperator, samples: Tensor, variance: float, method: str
 ) -> Estimate:
+    """The mean of ``(k,)`` samples with its variance; of an A = F F^* it is not below 0."""
     value = samples.mean().item()
     return Estimate(
         value if operator.gram_factor is None else max(value, 0.0),

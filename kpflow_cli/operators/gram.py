@@ -51,15 +51,6 @@ class GramOperator(LinearOperator):
         """F."""
         return self.factor
 
-    @property
-    def companion(self) -> GramOperator:
-        """F^* F: the trace, Frobenius norm, effective rank and positive eigenvalues of F F^*.
-
-        What an estimate of F F^* needs in reverse mode, products with F^*, one of F^* F needs in
-        forward mode, products with F.
-        """
-        return GramOperator(self.factor.adjoint)
-
     def __str__(self) -> str:
         return (
             self.symbol or f"{self.factor._within(PRODUCT)} {self.factor.adjoint._within(PRODUCT)}"

@@ -135,9 +135,9 @@ def test_gram_factors_are_found_where_the_structure_has_them() -> None:
     assert all(operator.gram_factor is None for operator in indefinite)
 
 
-def test_companion_has_the_same_positive_spectrum() -> None:
+def test_gram_operator_of_an_adjoint() -> None:
     factor = dense_operator((5,), (2, 3))
-    companion = GramOperator(factor).companion
+    companion = GramOperator(factor.adjoint)
     assert_linear_operator(companion, factor.matrix.T @ factor.matrix)
     assert str(companion) == "A^* A"
 

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -97,7 +98,8 @@ def test_a_figure_whose_runs_are_there_is_only_drawn_again(
 
 
 def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -> None:
-    runs = made / "runs"
+    runs = tmp_path / "runs"
+    shutil.copytree(made / "runs", runs)
     record = next(
         path
         for path in sorted(runs.rglob("run.json"))

@@ -92,6 +92,7 @@ def test_a_repeated_sweep_runs_only_what_is_missing(place: Path) -> None:
     assert "5 done, 0 running, 0 failed, 0 left" in done.stderr
 
 
+@pytest.mark.slow
 def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None:
     """Each SIGKILL costs at most the steps of the one run under way since its last save; finished
     runs are never touched again.

@@ -17,27 +17,15 @@ PACKAGES = {"kpflow_cli": ROOT / "kpflow_cli"} | {
 ALLOWED: dict[str, tuple[str, ...]] = {
     "": ("errors",),
     "__main__": ("cli",),
-    "cli": (
-        "__version__",
-        "errors",
-        "commands",
-        "config",
-        "run",
-        "sweeps",
-        "reproduction",
-        "verification",
-        "benchmarks",
-        "plotting",
-        "tasks",
-        "figures",
-    ),
+    "cli": ("__version__", "errors", "commands", "config.columns"),
     "commands": (
         "commands",
-        "__version__",
         "errors",
         "config",
-        "run",
-        "sweeps",
+        "run.folder",
+        "run.runner",
+        "sweeps.command",
+        "sweeps.table",
         "reproduction",
         "verification",
         "benchmarks",
@@ -53,8 +41,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "estimators": ("estimators", "operators"),
     "tracing": ("tracing", "errors"),
     "ntk": ("ntk", "tracing", "operators", "errors"),
-    "models": ("models", "ntk", "tracing", "errors"),
+    "models": ("models", "ntk", "tracing", "config.keys", "errors"),
     "config": ("config", "errors"),
+    # what tasks and models say of their keys with
+    "config.keys": (),
     "measures": (
         "measures",
         "estimators",
@@ -79,6 +69,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run",
         "__version__",
         "errors",
+        "config.plugins",
         "config.schema",
         "config.validation",
         "estimators.estimate",
@@ -114,6 +105,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks": (
         "benchmarks",
+        "config.keys",
         "config.schema",
         "errors",
         "estimators",
@@ -127,7 +119,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "plotting": ("plotting", "run.folder"),
     # plug-ins: named by the configuration and by the commands, never by the engine
-    "tasks": ("task", "errors", "models.base"),
+    "tasks": ("task", "errors", "models.base", "config.keys"),
     "figures": ("figures", "plotting", "reproduction.claims", "estimators.estimate"),
 }
 ALLOWED = {

@@ -15,7 +15,7 @@ from kpflow_cli.config.grid import grid, value_at
 from kpflow_cli.config.schema import FigureSpec
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.run.folder import identity_hash, is_complete, read_tables
+from kpflow_cli.run.folder import is_complete, read_tables, run_path
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
@@ -71,12 +71,7 @@ def figure_runs(
                         f"{key}: the figure takes one value; several: "
                         f"{', '.join([*spec.axes, 'seed'])}"
                     )
-            path = (
-                runs_dir
-                / point.choices["task"]
-                / point.choices["model"]
-                / identity_hash(identity(point.values))
-            )
+            path = run_path(runs_dir, point.choices, identity(point.values))
             axes = {key: value_at(point.values, key) for key in spec.axes}
             label = f"{name}, seed {point.values['seed']}" + "".join(
                 f", {key}={value}" for key, value in axes.items()

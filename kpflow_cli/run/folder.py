@@ -15,7 +15,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,11 @@ def identity_hash(identity: dict[str, Any]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def run_path(runs_dir: Path, choices: Mapping[str, str], identity: dict[str, Any]) -> Path:
+    """Where a run goes that nobody names a folder for: ``<runs_dir>/<task>/<model>/<hash>``."""
+    return runs_dir / choices["task"] / choices["model"] / identity_hash(identity)
 
 
 def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from kpflow_cli.config.command_line import register_help
-from kpflow_cli.config.validation import checked
+from kpflow_cli.config.validation import check
 
 KPFLOW = Path(sys.executable).parent / "kpflow"
 
@@ -37,9 +36,8 @@ TABLES = ("training", "measurements", "spectra", "temporal_modes", "outputs", "i
 
 def small_config(*overrides: str, config_name: str = "config") -> DictConfig:
     """The checked configuration of a small run, as the command line would compose it."""
-    register_help()
     with initialize_config_module("kpflow_cli.configs", version_base="1.3"):
-        return checked(
+        return check(
             compose(
                 config_name, [*SMALL, *overrides] if config_name == "config" else list(overrides)
             )

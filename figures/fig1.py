@@ -93,11 +93,19 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for name, operator in zip(list(_FIELDS)[1:], _OPERATORS, strict=True):
         panels[name].set_yticks([])
         _draw_arrow(panels[name], operator)
+    _draw_steps(panels["steps"], data)
+    add_letter(panels["steps"], "b")
+    _draw_ratios(panels["ratio"], data)
+    add_letter(panels["ratio"], "c")
+    return figure
+
+
+def _draw_steps(panel: Axes, data: pd.DataFrame) -> None:
+    """The true change of the state over the rate, and how far it is from -eta NTK_S e."""
     steps = pick(data, panel="steps")
     change, difference = (
         pick(steps, series=name).sort_values("x") for name in ("change", "difference")
     )
-    panel = panels["steps"]
     panel.plot(
         change["x"],
         change["value"],
@@ -135,10 +143,6 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     panel.set(
         xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="norm over all states"
     )
-    add_letter(panel, "b")
-    _draw_ratios(panels["ratio"], data)
-    add_letter(panels["ratio"], "c")
-    return figure
 
 
 def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:

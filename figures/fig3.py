@@ -38,7 +38,11 @@ from .table import (
 )
 
 NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five planted points"}
-_OPERATORS = {"v": "$V$", "ntk": "NTK$_S$", "p": "$P$"}
+_OPERATORS = {"v": "$V$", "ntk": "NTK$_S$"}
+_ALIGNMENTS = ("alignment", "random_core_alignment")
+_REDUCTIONS = ("mean", "trace")
+# which modes are drawn, and of which operators
+_DRAWN_MODES, _MODES = tuple(_OPERATORS), (1, 2, 3)
 _VARIANCES = {
     "v": r"$V$",
     "ntk": r"NTK$_S$, $\lambda$",
@@ -58,85 +62,67 @@ def data(tables: Tables) -> pd.DataFrame:
     """The task on one trial, alignments along training, shares of variance and modes of the trained
     networks; a line a seed or trial.
     """
-    seed = tables["inputs"]["seed"].min()
-    parts = []
-    task = pick(
-        pick_last_step(tables["inputs"]),
-        run="network2",
-        seed=seed,
-        trial=tables["inputs"]["trial"].unique()[1],
-    )
-    answer = pick(
-        pick_last_step(tables["outputs"]),
-        run="network2",
-        seed=seed,
-        trial=tables["outputs"]["trial"].unique()[1],
-    )
-    for channel, name in _CHANNELS.items():
-        rows, answers = pick(task, channel=channel), pick(answer, channel=channel)
-        parts.append(tabulate("inputs", name, x=rows["time"], value=rows["input"]))
-        parts.append(tabulate("targets", name, x=answers["time"], value=answers["target"]))
+    one = {"run": "network2", "seed": tables["inputs"]["seed"].min()}
+    parts = _tabulate_task(tables, **one)
     ntk = pick(tables["measurements"], operator="ntk")
+    ranks = pick(ntk, quantity="effective_rank")
+    spectra = pick_last_step(tables["temporal_spectra"])
     for run in NETWORKS:
-        for quantity in ("alignment", "random_core_alignment"):
-            rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(
-                tabulate_measurements(quantity, run, rows, line=rows["seed"], x=rows["step"])
-            )
-        for reduction in ("temporal_mean", "temporal_trace"):
-            rows = pick(ntk, run=run, quantity="effective_rank", reduction=reduction)
-            parts.append(
-                tabulate_measurements(reduction, run, rows, line=rows["seed"], x=rows["step"])
-            )
+        courses = {name: pick(ntk, run=run, quantity=name) for name in _ALIGNMENTS} | {
+            f"temporal_{name}": pick(ranks, run=run, reduction=f"temporal_{name}")
+            for name in _REDUCTIONS
+        }
+        for panel, rows in courses.items():
+            where = {"line": rows["seed"], "x": rows["step"]}
+            parts.append(tabulate_measurements(panel, run, rows, **where))
         for operator in _VARIANCES:
-            rows = pick(pick_last_step(tables["temporal_spectra"]), run=run, operator=operator)
-            parts.append(
-                tabulate(
-                    f"cumulative_{operator}",
-                    run,
-                    line=rows["seed"],
-                    x=rows["modes"],
-                    value=rows["cumulative"],
-                )
-            )
-    modes = pick(pick_last_step(tables["temporal_modes"]), run="network2", seed=seed)
-    for operator in ("v", "ntk"):
+            rows = pick(spectra, run=run, operator=operator)
+            where = {"line": rows["seed"], "x": rows["modes"]}
+            parts.append(tabulate(f"cumulative_{operator}", run, value=rows["cumulative"], **where))
+    modes = pick(pick_last_step(tables["temporal_modes"]), **one)
+    for operator in _DRAWN_MODES:
         for mode in sorted(modes["mode"].unique()):
             rows = pick(modes, operator=operator, mode=mode)
-            parts.append(
-                tabulate(
-                    f"mode_{operator}_{mode}",
-                    "network2",
-                    line=rows["trial"],
-                    x=rows["time"],
-                    value=rows["value"],
-                )
-            )
+            where = {"line": rows["trial"], "x": rows["time"]}
+            panel = f"mode_{operator}_{mode}"
+            parts.append(tabulate(panel, "network2", value=rows["value"], **where))
     return stack(parts)
+
+
+def _tabulate_task(tables: Tables, **one: object) -> list[pd.DataFrame]:
+    """Inputs and targets of the second recorded trial."""
+    inputs, outputs = (
+        pick(pick_last_step(tables[name]), trial=tables[name]["trial"].unique()[1], **one)
+        for name in ("inputs", "outputs")
+    )
+    parts = []
+    for channel, name in _CHANNELS.items():
+        rows, answers = pick(inputs, channel=channel), pick(outputs, channel=channel)
+        parts.append(tabulate("inputs", name, x=rows["time"], value=rows["input"]))
+        parts.append(tabulate("targets", name, x=answers["time"], value=answers["target"]))
+    return parts
 
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
     """The task; alignment; shares of variance; leading modes."""
     top = ["task", "alignment", "variance"]
-    modes = [f"mode_{operator}_{mode}" for operator in ("v", "ntk") for mode in (1, 2, 3)]
-    figure, panels = lay_out_mosaic([top, modes[:3], modes[3:]], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
+    modes = {operator: [f"mode_{operator}_{mode}" for mode in _MODES] for operator in _DRAWN_MODES}
+    figure, panels = lay_out_mosaic([top, *modes.values()], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
     _draw_task(panels["task"], data)
     _draw_alignment(panels["alignment"], data)
     _draw_variance(panels["variance"], data)
-    for name, each in zip("abc", top, strict=True):
+    for name, each in zip("abcd", [*top, modes[_DRAWN_MODES[0]][0]], strict=True):
         add_letter(panels[each], name)
-    add_letter(panels[modes[0]], "d")
-    for name in modes:
-        _, operator, mode = name.split("_")
-        lines = list(pick(data, panel=name).groupby("line"))
-        for (_, line), colour in zip(lines, pick_shades(len(lines)), strict=True):
-            panels[name].plot(line["x"], line["value"], color=colour, linewidth=0.9)
-        panels[name].set_title(f"{_OPERATORS[operator]}, temporal mode {mode}")
-        if operator == "ntk":
-            panels[name].set_xlabel("time step")
-    for name in (modes[0], modes[3]):
-        panels[name].set_ylabel("a line a trial")
+    for operator, names in modes.items():
+        for mode, name in zip(_MODES, names, strict=True):
+            lines = list(pick(data, panel=name).groupby("line"))
+            for (_, line), colour in zip(lines, pick_shades(len(lines)), strict=True):
+                panels[name].plot(line["x"], line["value"], color=colour, linewidth=0.9)
+            panels[name].set_title(f"{_OPERATORS[operator]}, temporal mode {mode}")
+            if operator == _DRAWN_MODES[-1]:
+                panels[name].set_xlabel("time step")
+        panels[names[0]].set_ylabel("a line a trial")
     return figure
 
 
@@ -253,7 +239,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         )
         name = f"{label}: share of the temporal modes of P for 95 % of variance"
         found.append(at_least(name, share, 0.1, reason="many: a fixed part of all there are"))
-        for reduction in ("mean", "trace"):
+        for reduction in _REDUCTIONS:
             most = read_estimate(
                 _pick_extreme(pick(data, panel=f"temporal_{reduction}", series=run), largest=True)
             )

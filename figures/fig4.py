@@ -10,7 +10,9 @@ from kpflow_cli.plotting.style import StyledFigure, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
 from .learning import (
+    FRACTIONS,
     LEARNED,
+    OVERLAPS,
     UNLEARNED,
     draw_learning,
     find_first_learned,
@@ -45,22 +47,11 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     method frees network 1; the worst of all seeds.
     """
     everyone = list_seeds(data)
-    learned = {seed: find_first_learned(data, "network2", seed) for seed in everyone}
-    meanwhile = [
-        fraction
-        for seed in everyone
-        for fraction in pick_fractions(data, "network1", learned[seed], seed)[1:]
-    ]
     final = [
         fraction
         for seed in everyone
         for fraction in pick_fractions(data, "second_order", None, seed)
     ]
-    stalled = [
-        float(pick(data, panel=f"learned_fraction_{mode}", series="network1")["value"].max())
-        for mode in (2, 3)
-    ]
-    steps = pick(data, panel="evaluation_loss", series="network1")["x"].max()
     ends = {run: pick(data, panel="end_states", series=run)["value"].tolist() for run in NETWORKS}
     return [
         at_least(
@@ -69,28 +60,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             LEARNED,
             reason="learned: four fifths",
         ),
-        at_most(
-            "network 1: largest fraction of modes 2 and 3 when network 2 first has all above 0.8",
-            pick_worst(meanwhile, largest=True),
-            UNLEARNED,
-            reason=_UNLEARNED_REASON,
-        ),
-        at_most(
-            f"network 1: largest fraction of modes 2 and 3 at any of the {steps:.0f} steps",
-            pick_worst(stalled, largest=True),
-            UNLEARNED,
-            reason=_UNLEARNED_REASON,
-        ),
-        at_most(
-            "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, "
-            "over that with mode 1",
-            _compare_overlaps(data, everyone),
-            0.01,
-            reason=(
-                "near none: gradient descent moves along them a hundred times more slowly than "
-                "along the mode it learns"
-            ),
-        ),
+        *_judge_stall(data, everyone),
         at_least(
             "network 1, Shampoo: least learned fraction at the end",
             pick_worst(final, largest=False),
@@ -113,12 +83,51 @@ def claims(data: pd.DataFrame) -> list[Claim]:
     ]
 
 
+def _judge_stall(data: pd.DataFrame, everyone: list[int]) -> list[Claim]:
+    """Network 1 learns neither of two modes, and hardly overlaps with them from the start."""
+    learned = {seed: find_first_learned(data, "network2", seed) for seed in everyone}
+    meanwhile = [
+        fraction
+        for seed in everyone
+        for fraction in pick_fractions(data, "network1", learned[seed], seed)[1:]
+    ]
+    stalled = [
+        float(pick(data, panel=FRACTIONS[mode], series="network1")["value"].max())
+        for mode in (2, 3)
+    ]
+    steps = pick(data, panel="evaluation_loss", series="network1")["x"].max()
+    return [
+        at_most(
+            "network 1: largest fraction of modes 2 and 3 when network 2 first has all above 0.8",
+            pick_worst(meanwhile, largest=True),
+            UNLEARNED,
+            reason=_UNLEARNED_REASON,
+        ),
+        at_most(
+            f"network 1: largest fraction of modes 2 and 3 at any of the {steps:.0f} steps",
+            pick_worst(stalled, largest=True),
+            UNLEARNED,
+            reason=_UNLEARNED_REASON,
+        ),
+        at_most(
+            "network 1: largest overlap of NTK_S with target modes 2 and 3 at initialization, "
+            "over that with mode 1",
+            _compare_overlaps(data, everyone),
+            0.01,
+            reason=(
+                "near none: gradient descent moves along them a hundred times more slowly than "
+                "along the mode it learns"
+            ),
+        ),
+    ]
+
+
 def _find_best(data: pd.DataFrame, everyone: list[int]) -> float:
     """The least fraction of the three modes, at the step where it is highest; of the worst seed."""
     best = []
     for seed in everyone:
         rows = pick(data, series="network2", line=seed)
-        rows = rows[rows["panel"].str.startswith("learned_fraction")]
+        rows = rows[rows["panel"].isin(FRACTIONS.values())]
         best.append(float(rows.groupby("x")["value"].min().max()))
     return pick_worst(best, largest=False)
 
@@ -130,7 +139,7 @@ def _compare_overlaps(data: pd.DataFrame, everyone: list[int]) -> float:
     ratios = []
     for seed in everyone:
         first, second, third = (
-            read_number(data, panel=f"target_overlap_{mode}", series="network1", line=seed, x=0)
+            read_number(data, panel=OVERLAPS[mode], series="network1", line=seed, x=0)
             for mode in (1, 2, 3)
         )
         ratios += [second / first, third / first]

@@ -33,74 +33,76 @@ from .table import (
 
 LEARNED, UNLEARNED = 0.8, 0.1
 MODES = (1, 2, 3)
+FRACTIONS, QUOTIENTS, OVERLAPS = (
+    {mode: f"{name}_{mode}" for mode in MODES}
+    for name in ("learned_fraction", "rayleigh_quotient", "target_overlap")
+)
 
 
 def tabulate_learning(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
     """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input
     trajectories; a line a seed or trial.
     """
+    first_seed = tables["training"]["seed"].min()
     parts = []
-    ntk, first_seed = pick(tables["measurements"], operator="ntk"), tables["training"]["seed"].min()
     for run in networks:
-        training = pick(tables["training"], run=run)
-        courses = ("evaluation_loss", *(f"learned_fraction_{mode}" for mode in MODES))
-        parts += [
-            tabulate(course, run, line=training["seed"], x=training["step"], value=training[course])
-            for course in courses
-        ]
-        for quantity in [
-            f"{name}_{mode}" for name in ("rayleigh_quotient", "target_overlap") for mode in MODES
-        ]:
-            rows = pick(ntk, run=run, quantity=quantity)
-            parts.append(
-                tabulate_measurements(quantity, run, rows, line=rows["seed"], x=rows["step"])
-            )
-        for moment, outputs in (
-            ("before", pick_first_step(tables["outputs"])),
-            ("after", pick_last_step(tables["outputs"])),
-        ):
-            rows = pick(outputs, run=run, seed=first_seed, channel=2)
-            lines = {"line": rows["trial"], "x": rows["time"]}
-            parts += [
-                tabulate(f"{kind}_{moment}", run, value=rows[kind], **lines)
-                for kind in ("output", "target")
-            ]
-        paths = pick(pick_first_step(tables["trajectories"]), run=run, seed=first_seed)
-        parts.append(
-            tabulate(
-                "trajectories",
-                run,
-                line=paths["start"],
-                x=paths["pc1"],
-                y=paths["pc2"],
-                value=paths["pc3"],
-            )
-        )
-        ends = (
-            pick(pick_first_step(tables["end_states"]), run=run)
-            .groupby("seed")["end_state"]
-            .nunique()
-        )
-        parts.append(
-            tabulate(
-                "end_states",
-                run,
-                line=pd.Series(ends.index),
-                value=ends.reset_index(drop=True).astype(float),
-            )
-        )
-        points = pick(pick_first_step(tables["fixed_points"]), run=run, seed=first_seed)
-        parts.append(
-            tabulate(
-                "points",
-                run,
-                line=points["point"],
-                x=points["pc1"],
-                y=points["pc2"],
-                value=points["pc3"],
-            )
-        )
+        parts += _tabulate_courses(tables, run)
+        parts += _tabulate_outputs(tables, run, first_seed)
+        parts += _tabulate_dynamics(tables, run, first_seed)
     return stack([part for part in parts if len(part)])
+
+
+def _tabulate_courses(tables: Tables, run: str) -> list[pd.DataFrame]:
+    """Along training, a line a seed."""
+    training = pick(tables["training"], run=run)
+    where = {"line": training["seed"], "x": training["step"]}
+    parts = [
+        tabulate(course, run, value=training[course], **where)
+        for course in ("evaluation_loss", *FRACTIONS.values())
+    ]
+    ntk = pick(tables["measurements"], operator="ntk", run=run)
+    for quantity in (*QUOTIENTS.values(), *OVERLAPS.values()):
+        rows = pick(ntk, quantity=quantity)
+        parts.append(tabulate_measurements(quantity, run, rows, line=rows["seed"], x=rows["step"]))
+    return parts
+
+
+def _tabulate_outputs(tables: Tables, run: str, seed: int) -> list[pd.DataFrame]:
+    """Of one output before and after training, a line a trial."""
+    parts = []
+    for moment, outputs in (
+        ("before", pick_first_step(tables["outputs"])),
+        ("after", pick_last_step(tables["outputs"])),
+    ):
+        rows = pick(outputs, run=run, seed=seed, channel=2)
+        lines = {"line": rows["trial"], "x": rows["time"]}
+        parts += [
+            tabulate(f"{kind}_{moment}", run, value=rows[kind], **lines)
+            for kind in ("output", "target")
+        ]
+    return parts
+
+
+def _tabulate_dynamics(tables: Tables, run: str, seed: int) -> list[pd.DataFrame]:
+    """Without input, before training: trajectories and planted points of one seed, end states of
+    all.
+    """
+    paths, states, points = (
+        pick(pick_first_step(tables[name]), run=run)
+        for name in ("trajectories", "end_states", "fixed_points")
+    )
+    paths, points = pick(paths, seed=seed), pick(points, seed=seed)
+    ends = states.groupby("seed")["end_state"].nunique()
+    counts = ends.reset_index(drop=True).astype(float)
+    return [
+        _tabulate_states("trajectories", run, paths, line=paths["start"]),
+        tabulate("end_states", run, line=pd.Series(ends.index), value=counts),
+        _tabulate_states("points", run, points, line=points["point"]),
+    ]
+
+
+def _tabulate_states(panel: str, run: str, rows: pd.DataFrame, *, line: pd.Series) -> pd.DataFrame:
+    return tabulate(panel, run, line=line, x=rows["pc1"], y=rows["pc2"], value=rows["pc3"])
 
 
 def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigure:
@@ -125,8 +127,8 @@ def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigu
         panels[f"before_{run}"].set_title(label, color=COLOURS[order])
     for moment in ("before", "after"):
         panels[f"{moment}_{runs[0]}"].set_ylabel(f"{moment} training\n$\\cos$ output")
-    courses = {"loss": "evaluation_loss", "quotient": "rayleigh_quotient_3"} | {
-        f"fraction_{mode}": f"learned_fraction_{mode}" for mode in MODES
+    courses = {"loss": "evaluation_loss", "quotient": QUOTIENTS[3]} | {
+        f"fraction_{mode}": FRACTIONS[mode] for mode in MODES
     }
     for name, course in courses.items():
         _draw_course(panels[name], data, runs, course)
@@ -189,7 +191,7 @@ def _draw_course(panel: Axes, data: pd.DataFrame, runs: list[str], name: str) ->
                 alpha=0.3,
                 linewidth=0,
             )
-    if name.startswith("rayleigh"):
+    if name in QUOTIENTS.values():
         scale_step_axis(panel)
     panel.set_xlabel("gradient step")
 
@@ -198,7 +200,7 @@ def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str])
     """At initialization, a point a seed."""
     for order, run in enumerate(networks):
         for mode in MODES:
-            rows = pick(data, panel=f"target_overlap_{mode}", series=run)
+            rows = pick(data, panel=OVERLAPS[mode], series=run)
             rows = rows[rows["x"] == 0]
             place = mode + 0.22 * (order - 1)
             panel.errorbar(
@@ -220,7 +222,7 @@ def pick_fractions(data: pd.DataFrame, run: str, step: float | None, seed: int) 
     """
     found = []
     for mode in MODES:
-        rows = pick(data, panel=f"learned_fraction_{mode}", series=run, line=seed)
+        rows = pick(data, panel=FRACTIONS[mode], series=run, line=seed)
         rows = rows[rows["x"] == (rows["x"].max() if step is None else step)]
         found.append(float(rows["value"].iloc[0]) if len(rows) else float("nan"))
     return found
@@ -229,7 +231,7 @@ def pick_fractions(data: pd.DataFrame, run: str, step: float | None, seed: int) 
 def find_first_learned(data: pd.DataFrame, run: str, seed: int) -> float:
     """The first evaluated step at which all fractions are above 0.8; NaN if there is none."""
     rows = pick(data, series=run, line=seed)
-    wide = rows[rows["panel"].isin([f"learned_fraction_{mode}" for mode in MODES])].pivot_table(
+    wide = rows[rows["panel"].isin(FRACTIONS.values())].pivot_table(
         index="x", columns="panel", values="value"
     )
     return float(wide.index[(wide > LEARNED).all(axis=1)].min()) if len(wide) else float("nan")

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.models.base import Model
 from kpflow_cli.task import Batch, share_solved
 
@@ -21,19 +23,15 @@ class Attention:
 
     Teacher and student are one model configuration, ``model=attention`` or any other, with weights
     of their own; the student's all train.
-
-    Attributes:
-        input_dim: n_in.
-        time_steps: T.
-        evaluation_trials: number of trials that everything is measured on.
-        standardize: shift and scale targets to mean 0 and variance 1 over the evaluation trials; a
-            random teacher's output is else mostly its bias, learned in a few steps.
     """
 
-    input_dim: int
-    time_steps: int
-    evaluation_trials: int
-    standardize: bool
+    input_dim: Annotated[int, Key("input channels", at_least=1)]
+    time_steps: Annotated[int, Key("time steps of a trial", at_least=1)]
+    evaluation_trials: Annotated[int, Key("evaluation trials, fixed", at_least=1)]
+    # a random teacher's output is else mostly its bias, learned in a few steps
+    standardize: Annotated[
+        bool, Key("shift and scale targets to mean 0 and variance 1 over the evaluation trials")
+    ]
 
     output_size = 1
 

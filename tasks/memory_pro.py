@@ -6,32 +6,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.task import Batch
 
 
 @dataclass(frozen=True)
 class MemoryPro:
-    """Channels in: fixation, cos(angle), sin(angle); channels out: the same three.
+    """Channels in: fixation, cos(angle), sin(angle); channels out: the same three."""
 
-    Attributes:
-        stimulus_steps, memory_steps, response_steps: length of each period, in time steps.
-        noise: standard deviation of the Gaussian noise on every input channel of training trials.
-        evaluation_trials: number of noise-free trials with equally spaced angles.
-        anti: the response has the opposite sign.
-        stimulus_stays: the stimulus stays on to the end of the trial.
-    """
-
-    stimulus_steps: int
-    memory_steps: int
-    response_steps: int
-    noise: float
-    evaluation_trials: int
-    anti: bool = False
-    stimulus_stays: bool = False
+    stimulus_steps: Annotated[int, Key("time steps of the stimulus period", at_least=1)]
+    memory_steps: Annotated[int, Key("time steps of the memory period", at_least=0)]
+    response_steps: Annotated[int, Key("time steps of the response period", at_least=1)]
+    noise: Annotated[
+        float, Key("standard deviation of the Gaussian noise on training inputs", at_least=0)
+    ]
+    evaluation_trials: Annotated[
+        int, Key("noise-free evaluation trials, angles equally spaced", at_least=1)
+    ]
+    anti: Annotated[bool, Key("respond with the opposite sign")] = False
+    stimulus_stays: Annotated[bool, Key("keep the stimulus on through memory and response")] = False
 
     input_size = 3
     output_size = 3

@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import RecurrentModel
 from kpflow_cli.task import Batch, share_solved
@@ -23,26 +25,28 @@ class StudentTeacher:
 
     Teacher and student are one model configuration, without biases. What the case trains is the
     student's own, all else the teacher's.
-
-    Attributes:
-        case: the student's own weights: ``W`` recurrent, ``Win`` input, ``both``.
-        input_rank, input_dim: r_x and n_in, r_x <= n_in.
-        normalize_inputs: divide inputs by sqrt(r_x), so that their power does not grow with the
-            rank.
-        time_steps: T.
-        evaluation_trials: number of trials that everything is measured on.
-        teacher_gain: g*, factor on the teacher's initial recurrent weights.
-        input_gain: factor on the student's initial input weights, where they are its own.
     """
 
-    case: str
-    input_rank: int
-    input_dim: int
-    normalize_inputs: bool
-    time_steps: int
-    evaluation_trials: int
-    teacher_gain: float
-    input_gain: float
+    case: Annotated[
+        Literal["W", "Win", "both"],
+        Key("what the student draws and trains, all else is the teacher's"),
+    ]
+    input_rank: Annotated[int, Key("rank r_x of the inputs, at most task.input_dim", at_least=1)]
+    input_dim: Annotated[int, Key("input channels", at_least=1)]
+    normalize_inputs: Annotated[
+        bool, Key("divide inputs by sqrt(r_x), so that their power does not grow with the rank")
+    ]
+    time_steps: Annotated[int, Key("time steps of a trial", at_least=1)]
+    evaluation_trials: Annotated[int, Key("evaluation trials, fixed", at_least=1)]
+    teacher_gain: Annotated[float, Key("factor g* on the teacher's recurrent weights", at_least=0)]
+    input_gain: Annotated[
+        float,
+        Key(
+            "factor on the student's input weights in the cases Win and both; by default "
+            "model.gain",
+            at_least=0,
+        ),
+    ]
 
     output_size = 1
 

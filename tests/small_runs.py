@@ -10,8 +10,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 from warm_processes import run_command
 
-from kpflow_cli.config.command_line import register_help
-from kpflow_cli.config.validation import checked
+from kpflow_cli.config.validation import check
 
 KPFLOW = Path(sys.executable).parent / "kpflow"
 
@@ -38,9 +37,8 @@ TABLES = ("training", "measurements", "spectra", "temporal_modes", "outputs", "i
 
 def small_config(*overrides: str, config_name: str = "config") -> DictConfig:
     """The checked configuration of a small run, as the command line would compose it."""
-    register_help()
     with initialize_config_module("kpflow_cli.configs", version_base="1.3"):
-        return checked(
+        return check(
             compose(
                 config_name, [*SMALL, *overrides] if config_name == "config" else list(overrides)
             )

@@ -55,4 +55,4 @@ def test_make_targets_exist() -> None:
 
 
 def test_commands_exist() -> None:
-    assert set(re.findall(r"^kpflow ([a-z]+)", SHELL, re.MULTILINE)) <= set(cli._COMMANDS)
+    assert set(re.findall(r"^kpflow ([a-z]+)", SHELL, re.MULTILINE)) <= set(cli.COMMANDS)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from kpflow_cli.benchmarks.products import Cost, Instance, Size, costs
+from kpflow_cli.benchmarks.settings import Settings
 from kpflow_cli.benchmarks.sgd_steps import STEP_MODELS, STEP_SIZE, step_costs
 from kpflow_cli.benchmarks.statistics import (
     STATISTICS,
@@ -25,7 +23,6 @@ from kpflow_cli.benchmarks.statistics import (
     ours,
     trace_reductions,
 )
-from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.run import provenance
 from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
 from kpflow_cli.run.identity import identity_hash
@@ -46,56 +43,6 @@ TARGETS = {
 # an SGD step takes milliseconds: so many for each round of the others
 _STEPS_A_ROUND = 20
 _TRACE_TOLERANCE = 0.05
-
-
-@dataclass
-class Settings:
-    """What is measured: ``key=value`` on the command line."""
-
-    trials: int = 30
-    steps: int = 90
-    units: int = 256
-    probes: int = 16
-    rounds: int = 5
-    largest_scale: int = 8
-    tolerance: float = 0.01
-    threads: int = 2
-    seed: int = 0
-    run_dir: str = ""
-
-    @classmethod
-    def parsed(cls, arguments: list[str]) -> Settings:
-        """From ``key=value`` words. Raises UserError that names a bad key or value."""
-        names = [declared.name for declared in fields(cls)]
-        for argument in arguments:
-            name, equals, _ = argument.partition("=")
-            if not equals or name not in names:
-                raise UserError(
-                    f"bench has no key '{argument}'{nearest(name, names)}; keys: {', '.join(names)}"
-                )
-        try:
-            settings = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.from_dotlist(arguments))
-        except OmegaConfBaseException as error:
-            raise UserError(f"bench: {str(error).splitlines()[0]}") from None
-        made = OmegaConf.to_object(settings)
-        assert isinstance(made, cls)
-        for name in names[:-1]:
-            value = getattr(made, name)
-            if value <= 0 and name != "seed":
-                raise UserError(f"{name}={value}: impossible; valid: above 0")
-        if made.steps < 3:
-            raise UserError(
-                f"steps={made.steps}: impossible; valid: at least 3, one a period of the task"
-            )
-        return made
-
-    def identity(self) -> dict[str, Any]:
-        """All but the folder."""
-        return {"command": "bench"} | {
-            declared.name: getattr(self, declared.name)
-            for declared in fields(self)
-            if declared.name != "run_dir"
-        }
 
 
 def bench(

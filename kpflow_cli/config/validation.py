@@ -1,45 +1,30 @@
-"""Configurations held against the schema: every value of its declared type and within its range, or
-a line that says what is wrong.
+"""Configurations held against the keys that are declared: every value of its type and within its
+range, or a line that says what is wrong.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import math
-import operator
-from dataclasses import Field, fields
+import pickle
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from kpflow_cli.config.schema import (
-    GROUPS,
-    RUNTIME_KEYS,
-    SCHEMAS,
-    Analysis,
-    Run,
-    Training,
-    valid_values,
-)
+from kpflow_cli.config.declarations import Keys, keys_of
+from kpflow_cli.config.keys import Key
+from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.errors import UserError, nearest
 
-_LIMITS = {
-    "at_least": operator.ge,
-    "above": operator.gt,
-    "at_most": operator.le,
-    "below": operator.lt,
-}
 
-
-def checked(config: DictConfig) -> DictConfig:
+def check(config: DictConfig) -> DictConfig:
     """A composed configuration with every value of its declared type and within its range;
     resolved, read-only.
 
     Raises UserError that names the key, the bad value and what is valid.
     """
-    return read_only(checked_values(config))
+    return read_only(check_values(config))
 
 
 def read_only(values: dict[str, Any]) -> DictConfig:
@@ -49,7 +34,7 @@ def read_only(values: dict[str, Any]) -> DictConfig:
     return config
 
 
-def checked_values(config: DictConfig) -> dict[str, Any]:
+def check_values(config: DictConfig) -> dict[str, Any]:
     """The same as plain values, which are quicker to make and to send to other processes."""
     try:
         composed = OmegaConf.to_container(config, resolve=True)
@@ -58,16 +43,17 @@ def checked_values(config: DictConfig) -> dict[str, Any]:
             f"{error.full_key}: follows another key that is not there; {str(error).splitlines()[0]}"
         ) from None
     assert isinstance(composed, dict)
-    for group in GROUPS:
-        if not isinstance(composed.get(group), dict):
-            raise UserError(f"{group}={composed.get(group)}: choose one; `kpflow list` names them")
+    groups: dict[str, dict[Any, Any]] = {group: composed.pop(group, None) for group in GROUPS}
+    for group, node in groups.items():
+        if not isinstance(node, dict):
+            raise UserError(f"{group}={node}: choose one; `kpflow list` names them")
     values: dict[str, Any] = {
-        "task": _plugin("task", composed.pop("task")),
-        "model": _plugin("model", composed.pop("model")),
+        group: check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group)
+        for group in ("task", "model")
     }
-    values["training"] = _consistent(_typed(Training, composed.pop("training"), prefix="training."))
-    values["analysis"] = _typed(Analysis, composed.pop("analysis"), prefix="analysis.")
-    return values | _typed(Run, composed)
+    values["training"] = _consistent(check_keys(keys_of(Training), groups["training"], "training"))
+    values["analysis"] = check_keys(keys_of(Analysis), groups["analysis"], "analysis")
+    return values | check_keys(keys_of(Run), composed)
 
 
 def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
@@ -82,16 +68,13 @@ def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     return kept | {"device": kept["device"].partition(":")[0]}
 
 
-def _plugin(group: str, node: dict[Any, Any]) -> dict[str, Any]:
-    """A task or model, typed where its keys are known."""
-    target = node.get("_target_")
-    if not isinstance(target, str):
-        raise UserError(
-            f"{group}._target_={target}: it names the class of the {group}, such as "
-            "my_package.MyClass"
-        )
-    schema = SCHEMAS.get(target)
-    return _typed(schema, node, prefix=f"{group}.") if schema else node
+def check_keys(keys: Keys, values: dict[Any, Any], group: str = "") -> dict[str, Any]:
+    """Values of their declared types and in range, in the order that they come in.
+
+    The points of a sweep have most groups in common, so each is looked at once. Raises UserError
+    that names the key, the bad value and what is valid.
+    """
+    return pickle.loads(_check_once(keys, pickle.dumps(values), f"{group}." if group else ""))
 
 
 def _consistent(training: dict[str, Any]) -> dict[str, Any]:
@@ -110,55 +93,47 @@ def _consistent(training: dict[str, Any]) -> dict[str, Any]:
     return training
 
 
-def _typed(schema: type, values: dict[Any, Any], *, prefix: str = "") -> dict[str, Any]:
-    """Values of their declared types and in range; the points of a sweep have most groups in
-    common, so each is looked at once.
-    """
-    return json.loads(_typed_group(schema, json.dumps(values), prefix))
-
-
 @functools.cache
-def _typed_group(schema: type, written: str, prefix: str) -> str:
-    values = json.loads(written)
-    typed = OmegaConf.structured(schema)
-    known = [declared.name for declared in fields(schema)]
+def _check_once(keys: Keys, written: bytes, prefix: str) -> bytes:
+    values = pickle.loads(written)
+    typed = OmegaConf.structured(keys.typed)
     for name, value in values.items():
-        if name not in known:
+        declared = keys.declared.get(name)
+        if declared and declared.type is not Any:
+            try:
+                typed[name] = value
+            except OmegaConfBaseException as error:
+                raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
+        elif declared is None and not keys.takes_others:
             raise UserError(
-                f"no key '{prefix}{name}'{nearest(str(name), known)}; keys there: "
-                f"{', '.join(known)}"
+                f"no key '{prefix}{name}'{nearest(str(name), keys.declared)}; keys there: "
+                f"{', '.join(keys.declared)}"
             )
-        try:
-            typed[name] = value
-        except OmegaConfBaseException as error:
-            raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
-    for declared in fields(schema):
-        if OmegaConf.is_missing(typed, declared.name):
-            raise UserError(
-                f"{prefix}{declared.name}: no value; it is {declared.metadata['meaning']}"
-            )
-        _check_range(prefix + declared.name, typed[declared.name], values[declared.name], declared)
-    return json.dumps(OmegaConf.to_container(typed))
+    plain = OmegaConf.to_container(typed)
+    assert isinstance(plain, dict)
+    checked = {name: plain.get(name, value) for name, value in values.items()}
+    for name, declared in keys.declared.items():
+        if checked.get(name, MISSING if declared.required else None) == MISSING:
+            meaning = f"; it is {declared.key.meaning}" if declared.key else ""
+            raise UserError(f"{prefix}{name}: no value{meaning}")
+        if declared.key and name in values:
+            _refuse_invalid(prefix + name, checked[name], values[name], declared.key)
+    return pickle.dumps(checked)
 
 
-def _check_range(name: str, value: Any, written: object, declared: Field[Any]) -> None:
-    choices, limits = declared.metadata["choices"], declared.metadata["limits"]
-    if isinstance(value, ListConfig):
-        wrong = [each for each in value if each not in choices]
-        if wrong or len(set(value)) < len(value):
-            written = wrong[0] if wrong else list(value)
-            raise UserError(
-                f"{name}={written}: impossible{nearest(str(written), choices)}; valid: "
-                f"{valid_values(declared)}, each once"
-            )
-        return
-    inside = not choices or value in choices
-    if isinstance(value, int | float):
-        inside = math.isfinite(value) and all(
-            _LIMITS[word](value, limit) for word, limit in limits.items()
-        )
-    if not inside:
-        valid = valid_values(declared) or "a finite number"
+def _refuse_invalid(name: str, value: Any, written: object, key: Key) -> None:
+    """Raises UserError for a value, or one of a list, out of the key's range."""
+    several = isinstance(value, list)
+    choices, wrong = key.allowed(), [each for each in _elements(value) if not key.takes(each)]
+    twice = several and choices and len(set(value)) < len(value)
+    if wrong or twice:
+        shown = wrong[0] if several and wrong else written
+        valid = key.valid_values() or "a finite number"
         raise UserError(
-            f"{name}={written}: impossible{nearest(str(value), choices)}; valid: {valid}"
+            f"{name}={shown}: impossible{nearest(str(shown), choices)}; valid: {valid}"
+            + (", each once" if several and choices else "")
         )
+
+
+def _elements(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -5,14 +5,16 @@ arXiv 2605.08746).
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import Model
-from kpflow_cli.models.initialization import initialize
+from kpflow_cli.models.initialization import Initialization, initialize
 from kpflow_cli.ntk import TracedTrajectory, linearize
 from kpflow_cli.tracing.state_choice import SiteState
 from kpflow_cli.tracing.watched_module import evaluating
@@ -26,10 +28,6 @@ class SelfAttention(Model):
     step, if there are any), ``query``, ``key``, ``value``, ``merge`` (of the heads), and ``mlp.0``,
     ``mlp.1``, ..., the last of which gives the outputs. The state is all their outputs side by
     side, ``(B, T, m)``; once some are frozen, ``linearize`` has those of the others.
-
-    Attributes:
-        fourier_features: F, how many features of each input channel come in instead of it; 0 for
-            none.
     """
 
     def __init__(
@@ -37,15 +35,30 @@ class SelfAttention(Model):
         *,
         input_size: int,
         output_size: int,
-        width: int,
-        heads: int,
-        mlp_width: int,
-        mlp_layers: int,
-        bias: bool,
-        causal: bool,
-        positions: int,
-        fourier_features: int,
-        initialization: str,
+        width: Annotated[
+            int, Key("units of the attention layer, a multiple of model.heads", at_least=1)
+        ],
+        heads: Annotated[int, Key("attention heads", at_least=1)],
+        mlp_width: Annotated[int, Key("units of the MLP's hidden layers", at_least=1)],
+        mlp_layers: Annotated[
+            int, Key("affine maps of the MLP, the last of which gives the outputs", at_least=1)
+        ],
+        bias: Annotated[bool, Key("whether the maps have biases")],
+        causal: Annotated[bool, Key("whether a time step attends to none after it")],
+        positions: Annotated[
+            int, Key("learned positional embeddings, one a time step; 0 for none", at_least=0)
+        ],
+        # beyond 240, numbers of single precision overflow
+        fourier_features: Annotated[
+            int,
+            Key(
+                "lift each input x to so many of sin(2 pi x), cos(2 pi x), sin(4 pi x), "
+                "cos(4 pi x), sin(8 pi x), ...; 0 for x itself",
+                at_least=0,
+                at_most=240,
+            ),
+        ],
+        initialization: Initialization,
         generator: torch.Generator,
     ) -> None:
         super().__init__()

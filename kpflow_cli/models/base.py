@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.ntk import RecurrentTrajectory, Trajectory, linearize
 from kpflow_cli.tracing.site_search import OtherParameters
 from kpflow_cli.tracing.state_choice import SiteState
 from kpflow_cli.tracing.watched_module import evaluating
+
+Units = Annotated[int, Key("hidden units n", at_least=1)]
 
 
 class Model(nn.Module, ABC):

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import pkgutil
 from contextlib import nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
-from kpflow_cli.models.base import Model
+from kpflow_cli.models.base import Model, Units
 from kpflow_cli.ntk import TracedTrajectory, linearize
 from kpflow_cli.tracing.site_search import OtherParameters
 from kpflow_cli.tracing.state_choice import state_of_submodule
@@ -31,11 +32,23 @@ class CustomModel(Model):
     def __init__(
         self,
         *,
-        target: str,
-        units: int,
-        kwargs: dict[str, Any],
-        state: str | None,
-        others: OtherParameters,
+        units: Units,
+        target: Annotated[
+            str,
+            Key(
+                "class of the network, of your own: built by keywords input_size, output_size, "
+                "units, returns (output, state)"
+            ),
+        ],
+        kwargs: Annotated[
+            dict[str, Any],
+            Key("further keywords of that class; one is added by +model.kwargs.<name>=<value>"),
+        ],
+        state: Annotated[
+            str | None,
+            Key("submodule whose output is the state; null where forward returns (output, state)"),
+        ],
+        others: Annotated[OtherParameters, Key("trained parameters outside of linear maps")],
         input_size: int,
         output_size: int,
         generator: torch.Generator,

@@ -4,11 +4,23 @@ input (Figs. 4 and 8 of arXiv 2605.08746).
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import RecurrentModel
+
+FixedPoints = Annotated[
+    int,
+    Key(
+        "non-trivial fixed points planted at initialization: states that zero input leaves where "
+        "they are",
+        at_least=0,
+    ),
+]
 
 
 def draw_points(count: int, units: int, generator: torch.Generator) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.models.base import RecurrentModel
-from kpflow_cli.models.fixed_points import draw_points, impose
+from kpflow_cli.config.keys import Key
+from kpflow_cli.models.base import RecurrentModel, Units
+from kpflow_cli.models.fixed_points import FixedPoints, draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
 from kpflow_cli.ntk import RecurrentTrajectory, previous_states, site_of
 
@@ -29,9 +30,9 @@ class GRU(RecurrentModel):
         *,
         input_size: int,
         output_size: int,
-        units: int,
-        bias: bool,
-        fixed_points: int = 0,
+        units: Units,
+        bias: Annotated[bool, Key("whether the recurrence has biases")],
+        fixed_points: FixedPoints = 0,
         **initial_weights: Unpack[InitialWeights],
     ) -> None:
         super().__init__()

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict, Unpack
+from typing import Annotated, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
-
-
-class InitialWeights(TypedDict):
-    """How a model's weights are drawn: the keywords that a recurrent model's constructor passes on
-    to ``initialize``.
-    """
-
-    gain: float
-    initialization: str
-    generator: torch.Generator
 
 
 def _torch_default(layer: nn.Module, tensor: Tensor, generator: torch.Generator) -> Tensor:
@@ -46,6 +37,19 @@ _MATRIX_INITIALIZERS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], T
     "orthogonal": lambda _, tensor, generator: nn.init.orthogonal_(tensor, generator=generator),
     "torch_default": _torch_default,
 }
+Initialization = Annotated[
+    str, Key("how weight matrices are drawn", choices=tuple(_MATRIX_INITIALIZERS))
+]
+
+
+class InitialWeights(TypedDict):
+    """How a model's weights are drawn: the keywords that a recurrent model's constructor passes on
+    to ``initialize``.
+    """
+
+    gain: Annotated[float, Key("factor g on the initial recurrent weights", at_least=0)]
+    initialization: Initialization
+    generator: torch.Generator
 
 
 @torch.no_grad()

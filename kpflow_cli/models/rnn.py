@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.models.base import RecurrentModel
-from kpflow_cli.models.fixed_points import draw_points, impose
+from kpflow_cli.config.keys import Key
+from kpflow_cli.models.base import RecurrentModel, Units
+from kpflow_cli.models.fixed_points import FixedPoints, draw_points, impose
 from kpflow_cli.models.initialization import InitialWeights, initialize
 from kpflow_cli.models.recurrent_scan import continuous_time_outputs, vanilla_outputs
 from kpflow_cli.ntk import RecurrentTrajectory, previous_states, site_of
@@ -29,9 +30,9 @@ class ContinuousTimeRNN(RecurrentModel):
         *,
         input_size: int,
         output_size: int,
-        units: int,
-        dt: float,
-        fixed_points: int = 0,
+        units: Units,
+        dt: Annotated[float, Key("time step over the units' time constant", above=0, at_most=1)],
+        fixed_points: FixedPoints = 0,
         **initial_weights: Unpack[InitialWeights],
     ) -> None:
         super().__init__()
@@ -95,9 +96,9 @@ class VanillaRNN(RecurrentModel):
         *,
         input_size: int,
         output_size: int,
-        units: int,
-        bias: bool,
-        fixed_points: int = 0,
+        units: Units,
+        bias: Annotated[bool, Key("whether the recurrence has biases")],
+        fixed_points: FixedPoints = 0,
         **initial_weights: Unpack[InitialWeights],
     ) -> None:
         super().__init__()

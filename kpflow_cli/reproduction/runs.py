@@ -15,8 +15,7 @@ from kpflow_cli.config.grid import grid, value_at
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.specification import FigureSpec
-from kpflow_cli.run.folder import is_complete, read_tables
-from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run.folder import is_complete, read_tables, run_path
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
@@ -62,8 +61,7 @@ def compose_runs(
         for point in grid([*shared, *own, seeds, *chosen.runs.get(name, []), *overrides]):
             _check_axes(point.swept, spec.axes)
             axes = {key: value_at(point.values, key) for key in spec.axes}
-            folder = runs_dir / point.choices["task"] / point.choices["model"]
-            path = folder / identity_hash(identity(point.values))
+            path = run_path(runs_dir, point.choices, identity(point.values))
             label = f"{name}, seed {point.values['seed']}" + "".join(
                 f", {key}={value}" for key, value in axes.items()
             )

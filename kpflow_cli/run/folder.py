@@ -13,7 +13,7 @@ import fcntl
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,11 @@ from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 Rows = list[dict[str, Any]]
 _FORMAT = 1
+
+
+def run_path(runs_dir: Path, choices: Mapping[str, str], identity: dict[str, Any]) -> Path:
+    """Where a run goes that nobody names a folder for: ``<runs_dir>/<task>/<model>/<hash>``."""
+    return runs_dir / choices["task"] / choices["model"] / identity_hash(identity)
 
 
 def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
-import pkgutil
-import sys
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
+from kpflow_cli.config.plugins import construct
 from kpflow_cli.config.schema import Analysis
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
@@ -38,11 +35,10 @@ class Plan:
     """
 
     def __init__(self, config: DictConfig) -> None:
-        _let_own_modules_be_found()
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed, json.dumps(identity(config), sort_keys=True))
-        self.task: Task = _construct(Task, "task", config.task)
+        self.task: Task = construct("task", config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):
             self.task.prepare(
@@ -59,11 +55,9 @@ class Plan:
         """The model of the configuration with some of its keys changed, its weights drawn for a
         purpose.
         """
-        task, node = self.task, OmegaConf.create({**self.config.model, **changes})
-        sizes = {"input_size": task.input_size, "output_size": task.output_size}
-        network: Model = _construct(
-            Model, "model", node, **sizes, generator=self.randomness.generator(purpose)
-        )
+        sizes = {"input_size": self.task.input_size, "output_size": self.task.output_size}
+        given = {**sizes, "generator": self.randomness.generator(purpose)}
+        network: Model = construct("model", self.config.model, **changes, **given)
         return network.to(self.device, self.dtype)
 
     def trainer(self) -> Trainer:
@@ -133,39 +127,6 @@ class Plan:
     def _precise_model(self) -> Model:
         """The model with the same weights in double precision."""
         return copy.deepcopy(self.model).double()
-
-
-def _let_own_modules_be_found() -> None:
-    """Modules in the current folder can be named by ``_target_``; last, so that they shadow
-    nothing.
-    """
-    current = str(Path.cwd())
-    if current not in sys.path:
-        sys.path.append(current)
-
-
-def _construct(kind: type, group: str, node: DictConfig, **keywords: Any) -> Any:
-    """The object of a kind that a configuration node's ``_target_`` names, from its other keys and
-    ``keywords``.
-    """
-    keys = [str(key) for key in node if key != "_target_"]
-    values = {key: OmegaConf.to_object(node)[key] for key in keys}  # type: ignore[index,call-overload]
-    try:
-        target = pkgutil.resolve_name(node._target_)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{group}._target_={node._target_}: cannot be imported ({error})") from None
-    try:
-        inspect.signature(target).bind(**values, **keywords)
-    except TypeError as error:
-        raise UserError(
-            f"{group}._target_={node._target_}: does not take the keys of this {group} ({error})"
-        ) from None
-    made = target(**values, **keywords)
-    if not isinstance(made, kind):
-        raise UserError(
-            f"{group}._target_={node._target_}: is no {kind.__name__}; see {kind.__module__}"
-        )
-    return made
 
 
 def _analysis(node: DictConfig, trials: int) -> Analysis:

@@ -18,7 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from kpflow_cli.config.command_line import explained
+from kpflow_cli.config.command_line import explain
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.sweeps.engines import Engine, Work, in_process, room
 from kpflow_cli.sweeps.worker import Failures
@@ -85,7 +85,7 @@ def _configure(overrides: list[str], logs: Path) -> DictConfig:
                 from_shell=False,
             )
         except (HydraException, OmegaConfBaseException) as error:
-            raise explained(error) from None
+            raise explain(error) from None
     with open_dict(config):
         config.hydra.mode = RunMode.MULTIRUN
     return config

@@ -1,4 +1,4 @@
-"""``kpflow table``: many runs as one tidy table, configuration columns beside values."""
+"""Many runs as one tidy table, configuration columns beside values."""
 
 from __future__ import annotations
 
@@ -16,82 +16,43 @@ from kpflow_cli.run.identity import flatten_keys
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 from kpflow_cli.sweeps.sweep_file import read_sweep
 
-HELP = """\
-usage: kpflow table GLOB_OR_SWEEP [output=FILE] [columns=KEY,...]
-
-One tidy CSV file of many complete runs: a row for each number of their measurements.csv and training.csv, beside the keys in which the runs
-differ. No durations and no paths; the same runs give the same bytes, whenever and in whatever order they were made.
-
-  kpflow table runs/sweeps/<hash>.json             the runs of a sweep, into runs/sweeps/<hash>.csv
-  kpflow table 'runs/memorypro/gru/*'              all runs of that folder, into table.csv
-  kpflow table 'runs/*/*/*' columns=model.units    with a key in which they may all agree
-
-  run        hash of the run's configuration, the name of its folder
-  seed, ...  keys in which the runs differ, such as model.gain, and those of columns=
-  step, operator, quantity, reduction, value, stderr, probes
-             of measurements.csv; of training.csv the column names as `quantity`, with operator `training`
-"""
 _VALUES = ["step", "operator", "quantity", "reduction", "value", "stderr", "probes"]
 
 
-def table(words: list[str]) -> None:
-    """Do what the arguments say. Raises UserError for a mistake in them, and where there are no
-    complete runs.
+def write_table(place: Path, output: Path | None, columns: list[str]) -> None:
+    """Write one CSV file of the complete runs of a sweep file or a glob, and print its name: by
+    default beside the sweep file, ``table.csv`` for a glob.
+
+    Raises UserError where there are no complete runs, for a column that is no key of any, and for
+    a file that cannot be written.
     """
-    options = {"output": "", "columns": ""}
-    places = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if equals and key in options:
-            options[key] = value
-        elif equals or word.startswith("-"):
-            raise UserError(
-                f"no option '{word}'{nearest(key, options)}; valid: "
-                f"{', '.join(f'{name}=' for name in options)}"
-            )
-        else:
-            places.append(word)
-    if len(places) != 1:
-        raise UserError(
-            "table takes the record of a sweep or one quoted glob of run folders, such as "
-            "'runs/memorypro/gru/*'"
-        )
-    place = Path(places[0]).expanduser()
-    is_record = place.is_file()
-    folders = (
-        read_sweep(place) if is_record else sorted(Path(found) for found in glob.glob(str(place)))
-    )
+    is_sweep = place.is_file()
+    folders = read_sweep(place) if is_sweep else _find_folders(str(place))
     runs = sorted(
         (folder for folder in folders if is_complete(folder)), key=lambda folder: folder.name
     )
     if not runs:
         raise UserError(f"{place}: no complete runs there")
-    if is_record and len(runs) < len(folders):
+    if is_sweep and len(runs) < len(folders):
         print(
             f"kpflow: {len(folders) - len(runs)} of {len(folders)} runs are not complete and are "
             "left out",
             file=sys.stderr,
         )
-    output = (
-        Path(options["output"]).expanduser()
-        if options["output"]
-        else place.with_suffix(".csv")
-        if is_record
-        else Path("table.csv")
-    )
+    output = output or (place.with_suffix(".csv") if is_sweep else Path("table.csv"))
     try:
-        write_whole(
-            output,
-            csv_bytes(
-                gathered(runs, [column for column in options["columns"].split(",") if column])
-            ),
-        )
+        write_whole(output, csv_bytes(gather(runs, columns)))
     except OSError as error:
         raise UserError(f"output={output}: cannot be written ({error.strerror})") from None
     print(output, flush=True)
 
 
-def gathered(runs: list[Path], columns: list[str]) -> pd.DataFrame:
+def _find_folders(pattern: str) -> list[Path]:
+    # pathlib's own refuses some patterns, absolute ones among them
+    return sorted(Path(found) for found in glob.glob(pattern))  # noqa: PTH207
+
+
+def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     """One table of runs that are complete, in the order of their configurations. Raises UserError
     for a column that is no key of any.
     """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any, Literal
 
 import torch
@@ -40,7 +40,6 @@ from kpflow_cli.tracing.self_check import (
 from kpflow_cli.tracing.site_call import ParameterView, SiteCall
 from kpflow_cli.tracing.site_rows import Layouts, take_apart
 from kpflow_cli.tracing.state_choice import (
-    AllSiteOutputs,
     SitesByRow,
     SiteState,
     StateChoice,
@@ -213,10 +212,37 @@ def _assemble(
             f"no trained parameter of {type(watched.module).__name__} reaches the state"
         )
     names = {view.name for call in sites for view in (call.weight, call.bias) if view is not None}
+    run = _perturbed_by(watched, len(found.calls), kept, direct)
+    zeros = [
+        torch.zeros(call.shape, dtype=call.dtype, device=found.state.device, requires_grad=True)
+        for call in sites
+    ]
+    trained = watched.trained.items()
+    return TracedPass(
+        state=found.state.detach(),
+        calls=tuple(sites),
+        parameters={name: parameter.detach() for name, parameter in trained if name in names},
+        dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
+        site_places=finder.places(calls),
+        output=found.output,
+        of_sites=finder.of_sites,
+        linearized=LinearizedPass(run(zeros), zeros),
+        _run=run,
+        _output_of=partial(_output_of, watched, finder),
+        _find_layouts=partial(_layouts, watched, finder, calls),
+    )
+
+
+def _perturbed_by(
+    watched: WatchedModule, calls: int, kept: list[int], direct: list[str]
+) -> Callable[[Sequence[Tensor]], Tensor]:
+    """The state as a function of what is added to the outputs of the calls that are ``kept``, of so
+    many in all, and to the parameters outside of linear maps, ``direct``.
+    """
 
     def run(given: Sequence[Tensor]) -> Tensor:
         at_calls = dict(zip(kept, given[: len(kept)], strict=True))
-        position = iter(range(len(found.calls)))
+        position = iter(range(calls))
 
         def perturb(_call: SiteCall, _map: LinearMap, result: Tensor) -> Tensor:
             perturbation = at_calls.get(next(position))
@@ -224,34 +250,11 @@ def _assemble(
 
         return watched.run(dict(zip(direct, given[len(kept) :], strict=True)), perturb)[0]
 
-    zeros = [
-        torch.zeros(call.shape, dtype=call.dtype, device=found.state.device, requires_grad=True)
-        for call in sites
-    ]
-    places = None
-    if isinstance(finder, AllSiteOutputs):
-        places = torch.arange(sum(call.shape.numel() for call in calls))
-    elif isinstance(finder, SitesByRow) and finder.kind is SiteState.OUTPUTS:
-        places = finder.layouts(calls).places(calls, [call.shape for call in calls], finder.rows)
-    return TracedPass(
-        state=found.state.detach(),
-        calls=tuple(sites),
-        parameters={
-            name: parameter.detach() for name, parameter in watched.trained.items() if name in names
-        },
-        dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
-        site_places=places,
-        output=found.output,
-        of_sites=isinstance(finder, AllSiteOutputs | SitesByRow),
-        linearized=LinearizedPass(run(zeros), zeros),
-        _run=run,
-        _output_of=lambda state: _output_of(watched, finder, state),
-        _find_layouts=lambda: (
-            finder.layouts(calls)
-            if isinstance(finder, SitesByRow)
-            else find_layouts(watched, calls)
-        ),
-    )
+    return run
+
+
+def _layouts(watched: WatchedModule, finder: StateFinder, calls: list[SiteCall]) -> Layouts:
+    return finder.layouts(calls) if isinstance(finder, SitesByRow) else find_layouts(watched, calls)
 
 
 def _direct_site(name: str, shift: Tensor) -> SiteCall:

@@ -103,6 +103,12 @@ class _FunctionState(StateFinder):
 class AllSiteOutputs(StateFinder):
     """All site outputs, one after the other, ``(N,)``."""
 
+    of_sites = True
+
+    def places(self, calls: list[SiteCall]) -> Tensor:
+        """As ``StateFinder.places`` says: as they are."""
+        return torch.arange(sum(call.shape.numel() for call in calls))
+
     def find(
         self, result: Any, recorded: list[Any], calls: list[SiteCall], kept: list[Tensor]
     ) -> Tensor:
@@ -118,6 +124,8 @@ class SitesByRow(StateFinder):
         kind: which.
         rows: (B, T).
     """
+
+    of_sites = True
 
     def __init__(self, kind: SiteState, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         first = inputs[0] if inputs else None
@@ -147,6 +155,12 @@ class SitesByRow(StateFinder):
         """
         del result, recorded
         return self.layouts(calls).side_by_side(calls, kept, self.rows) if calls else torch.zeros(0)
+
+    def places(self, calls: list[SiteCall]) -> Tensor | None:
+        """As ``StateFinder.places`` says, of site outputs."""
+        if self.kind is SiteState.INPUTS:
+            return None
+        return self.layouts(calls).places(calls, [call.shape for call in calls], self.rows)
 
     def layouts(self, calls: list[SiteCall]) -> Layouts:
         """Of all sites, by the network's own result."""

@@ -64,11 +64,26 @@ def _unrolled_cell(
     return found if len(found) > 1 else found[0]
 
 
+def _refuse_packed_or_random(
+    weights: Sequence[Tensor] | Tensor, batch_first: bool | None, *, dropout: bool
+) -> None:
+    if isinstance(weights, Tensor) or batch_first is None:
+        raise UserError(
+            "packed sequences have no rectangular (trial, time) axes; give the recurrent layer "
+            "padded ones"
+        )
+    if dropout:
+        raise UserError(
+            "dropout between recurrent layers stays on in evaluation mode: forward is random; "
+            "set it to 0"
+        )
+
+
 def _unrolled_layers(
     update: Update,
     input: Tensor,  # noqa: A002
     hidden: Tensor | Sequence[Tensor],
-    weights: Sequence[Tensor] | Tensor,
+    weights: Any,
     has_biases: Any,
     num_layers: int,
     dropout: float,
@@ -76,16 +91,7 @@ def _unrolled_layers(
     bidirectional: bool,
     batch_first: Any = None,
 ) -> tuple[Tensor, ...]:
-    if isinstance(weights, Tensor) or batch_first is None:
-        raise UserError(
-            "packed sequences have no rectangular (trial, time) axes; give the recurrent layer "
-            "padded ones"
-        )
-    if dropout and train:
-        raise UserError(
-            "dropout between recurrent layers stays on in evaluation mode: forward is random; "
-            "set it to 0"
-        )
+    _refuse_packed_or_random(weights, batch_first, dropout=bool(dropout and train))
     initial = (hidden,) if isinstance(hidden, Tensor) else tuple(hidden)
     directions = 2 if bidirectional else 1
     per_direction = len(weights) // (num_layers * directions)

@@ -60,9 +60,11 @@ class StateFinder(ABC):
 
     Attributes:
         submodule: the submodule whose outputs are recorded for it, None if there is none.
+        of_sites: whether it is made of what weight sites put out or take in.
     """
 
     submodule: str | None = None
+    of_sites: bool = False
 
     def of_call(self, call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
         """What of a call is kept for the state; ``live`` is its map with the site variable in the
@@ -70,6 +72,13 @@ class StateFinder(ABC):
         """
         del call, live
         return output
+
+    def places(self, calls: list[SiteCall]) -> Tensor | None:
+        """Where the state's numbers stand among the outputs of all calls, one after the other; None
+        of a state that is not made of them.
+        """
+        del calls
+        return None
 
     @abstractmethod
     def find(

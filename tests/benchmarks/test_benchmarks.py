@@ -16,7 +16,8 @@ from small_runs import kpflow
 from kpflow_cli.benchmarks import coverage
 from kpflow_cli.benchmarks.memory import peak_bytes, stored_bytes
 from kpflow_cli.benchmarks.products import Instance, Size, costs
-from kpflow_cli.benchmarks.report import TARGETS, Settings, exponent
+from kpflow_cli.benchmarks.report import TARGETS, exponent
+from kpflow_cli.benchmarks.settings import Settings
 from kpflow_cli.benchmarks.sgd_steps import (
     STEP_MODELS,
     loop_outputs,
@@ -31,6 +32,7 @@ from kpflow_cli.benchmarks.statistics import (
     ours,
     trace_reductions,
 )
+from kpflow_cli.commands.bench import read_settings
 from kpflow_cli.errors import UserError
 from kpflow_cli.measures.checkpoint import measure
 from kpflow_cli.operators import mean_over, trace_over
@@ -207,7 +209,7 @@ def test_command_writes_tables_and_plot(tmp_path: Path) -> None:
 )
 def test_mistakes_name_the_key(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Settings.parsed(arguments)
+        read_settings(arguments)
 
 
 @pytest.mark.parametrize("name", ["gru", "attention"])

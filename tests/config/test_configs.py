@@ -11,14 +11,18 @@ import pytest
 from omegaconf import DictConfig
 from small_runs import small_config
 
-from kpflow_cli.config.command_line import choices
-from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, SCHEMAS, documented_keys
+from kpflow_cli.config.declarations import keys_of
+from kpflow_cli.config.groups import describe_choices
+from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
 from kpflow_cli.run.plan import Plan
 
 ROOT = Path(__file__).parents[2]
-EVERY_CHOICE = [(group, choice) for group, described in choices().items() for choice in described]
+EVERY_CHOICE = [
+    (group, choice) for group, described in describe_choices().items() for choice in described
+]
 # what a choice cannot do without
 NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
 
@@ -50,13 +54,7 @@ def test_verify_configuration_builds() -> None:
     assert plan.model.readout.weight.dtype == plan.evaluation.batch.inputs.dtype == plan.dtype
 
 
-def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
-    targets = {
-        config_of(group, choice)[group]._target_
-        for group, choice in EVERY_CHOICE
-        if group in ("task", "model")
-    }
-    assert targets == set(SCHEMAS)
+def test_every_group_has_a_folder() -> None:
     folders = {
         entry.name
         for entry in (ROOT / "configs").iterdir()
@@ -65,12 +63,20 @@ def test_every_target_has_a_schema_and_every_group_a_folder() -> None:
     assert folders == {*GROUPS, "figure", "small", "sweep"}
 
 
-def test_help_documents_every_key() -> None:
-    documented = {name for name, _ in documented_keys()}
-    config = small_config()
-    for group in GROUPS:
-        assert {f"{group}.{key}" for key in config[group] if key != "_target_"} <= documented
-    assert {str(key) for key in config if key not in GROUPS} <= documented
+@pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
+def test_every_key_has_a_meaning_and_a_value(group: str, choice: str) -> None:
+    node = config_of(group, choice)[group]
+    keys = (
+        keys_of_class(group, node[TARGET])
+        if group in ("task", "model")
+        else keys_of({"training": Training, "analysis": Analysis}[group])
+    )
+    assert {name for name, key in keys.declared.items() if key.meaning} == set(node)
+
+
+def test_every_key_outside_the_groups_has_a_meaning_and_a_value() -> None:
+    documented = {name for name, key in keys_of(Run).declared.items() if key.meaning}
+    assert documented == {str(key) for key in small_config() if key not in GROUPS}
 
 
 def test_identity_leaves_out_paths_and_knows_the_kind_of_device_only() -> None:

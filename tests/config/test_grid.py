@@ -8,9 +8,10 @@ from hydra import compose
 from hydra.errors import MissingConfigException
 from small_runs import SMALL, small_config
 
-from kpflow_cli.config.command_line import choices, explained, register_help
+from kpflow_cli.config.command_line import explain
 from kpflow_cli.config.grid import grid, value_at
-from kpflow_cli.config.validation import checked, identity
+from kpflow_cli.config.groups import describe_choices
+from kpflow_cli.config.validation import check, identity
 from kpflow_cli.errors import UserError
 
 MIXED = [
@@ -26,10 +27,9 @@ MIXED = [
 def test_every_point_is_what_hydra_composes() -> None:
     points = grid(MIXED)
     assert len(points) == 2 * 3 * 3 * 2
-    register_help()
     with hydra.initialize_config_module("kpflow_cli.configs", version_base="1.3"):
         for point in points:
-            alone = checked(compose("config", [*SMALL, "training.steps=7", *point.swept]))
+            alone = check(compose("config", [*SMALL, "training.steps=7", *point.swept]))
             assert identity(point.values) == identity(alone)
             assert point.choices["model"] == point.swept[0].removeprefix("model=")
     assert len({str(point.values) for point in points}) == len(points)
@@ -70,10 +70,10 @@ def test_a_launcher_that_is_not_installed_names_its_extra() -> None:
             f"no hydra/launcher '{launcher}'; valid: basic; `pip install 'kpflow[{extra}]'` "
             "brings it"
         )
-        assert str(explained(missing)) == told
+        assert str(explain(missing)) == told
 
 
-@pytest.mark.parametrize("name", choices(("sweep",))["sweep"])
+@pytest.mark.parametrize("name", describe_choices(("sweep",))["sweep"])
 def test_every_named_grid_composes(name: str) -> None:
     points = grid([f"+sweep={name}"])
     assert len(points) > 10

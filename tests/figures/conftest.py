@@ -8,7 +8,7 @@ import pytest
 from small_figures import OVERRIDES
 from warm_processes import pool
 
-from kpflow_cli.reproduction.command import figure
+from kpflow_cli.commands.figure import execute
 from kpflow_cli.sweeps import engines
 
 
@@ -27,6 +27,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(engines, "ProcessPoolExecutor", pool)
             for name, overrides in OVERRIDES.items():
                 folders = [f"runs_dir={folder / 'runs'}", f"output_dir={folder / 'output'}"]
-                figure([name, *folders, *overrides])
+                execute([name, *folders, *overrides])
             (folder / "made").touch()
     return folder

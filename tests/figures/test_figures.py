@@ -20,8 +20,8 @@ from kpflow_cli.figures.table import COLUMNS
 from small_figures import NAMES, OVERRIDES
 from small_runs import table_bytes
 
+from kpflow_cli.commands.figure import execute, read_arguments
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.reproduction.command import figure, parsed
 from kpflow_cli.reproduction.runs import compose_runs
 from kpflow_cli.reproduction.specification import read_figure_specs
 from kpflow_cli.sweeps import engines
@@ -90,7 +90,7 @@ def test_a_figure_whose_runs_are_there_is_only_drawn_again(
     name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "ProcessPoolExecutor", None)
-    figure([name, f"runs_dir={made / 'runs'}", f"output_dir={tmp_path}", *OVERRIDES[name]])
+    execute([name, f"runs_dir={made / 'runs'}", f"output_dir={tmp_path}", *OVERRIDES[name]])
     for suffix in (".csv", "_claims.csv", ".pdf"):
         assert (tmp_path / f"{name}{suffix}").read_bytes() == (
             made / "output" / f"{name}{suffix}"
@@ -120,7 +120,7 @@ def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -
         run_dir.glob("checkpoints/step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_"))
     )
     last.unlink()
-    figure(["fig4", f"runs_dir={runs}", f"output_dir={tmp_path}", *OVERRIDES["fig4"]])
+    execute(["fig4", f"runs_dir={runs}", f"output_dir={tmp_path}", *OVERRIDES["fig4"]])
     assert table_bytes(run_dir) == before
     assert json.loads(record.read_text())["status"] == "complete"
     assert {path: path.stat().st_mtime_ns for path in others} == others
@@ -136,13 +136,13 @@ def test_failed_runs_are_named_and_the_others_made(tmp_path: Path) -> None:
     with pytest.raises(
         FailedRunError, match=r"3 of 3 runs failed: .*gain1, seed 0.*diverged.*planted"
     ):
-        figure(["4b", *overrides])
+        execute(["4b", *overrides])
     assert not list(tmp_path.glob("fig4b*"))
 
 
 def test_several_values_of_a_key_that_is_no_axis_are_refused() -> None:
     with pytest.raises(UserError, match=r"model\.gain: the figure takes one value; several: seed"):
-        figure(["4b", "model.gain=1,2"])
+        execute(["4b", "model.gain=1,2"])
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])
@@ -188,7 +188,7 @@ def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
 
 
 def test_a_figure_estimates_its_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figure(["2", "--estimate", f"runs_dir={tmp_path}", *OVERRIDES["fig2"]])
+    execute(["2", "--estimate", f"runs_dir={tmp_path}", *OVERRIDES["fig2"]])
     assert re.fullmatch(
         r"fig2, profile quick: 2 runs to make, \d+ at a time: about \d+ s on this machine\n",
         capsys.readouterr().out,
@@ -227,14 +227,16 @@ def test_every_figure_has_both_profiles_and_a_cost() -> None:
 )
 def test_mistakes_are_explained(words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        figure(words)
+        execute(words)
 
 
 def test_arguments() -> None:
     specs = read_figure_specs()
-    assert parsed(["4"], specs).names == ["fig4", "fig4b"]
-    assert parsed(["4b", "fig4b"], specs).names == ["fig4b"]
-    read = parsed(["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs)
+    assert read_arguments(["4"], specs).names == ["fig4", "fig4b"]
+    assert read_arguments(["4b", "fig4b"], specs).names == ["fig4b"]
+    read = read_arguments(
+        ["1", "profile=paper", "output_dir=here", "runs_dir=there", "seed=3"], specs
+    )
     assert (read.profile, read.output_dir, read.runs_dir, read.overrides) == (
         "paper",
         Path("here"),
@@ -244,8 +246,8 @@ def test_arguments() -> None:
 
 
 def test_list_tells_what_is_there(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figure(["--list", "1", f"runs_dir={made / 'runs'}", *OVERRIDES["fig1"]])
-    figure(["--list", "1", f"runs_dir={made}", *OVERRIDES["fig1"]])
+    execute(["--list", "1", f"runs_dir={made / 'runs'}", *OVERRIDES["fig1"]])
+    execute(["--list", "1", f"runs_dir={made}", *OVERRIDES["fig1"]])
     assert re.findall(r"(\d) of 1 runs there", capsys.readouterr().out) == ["1", "0"]
 
 

@@ -1,5 +1,5 @@
-"""The paper-size figures that are kept: their claims are those of their numbers, and the README
-shows them.
+"""The paper-size figures that are kept: their claims are those of their numbers, and their
+README shows them.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ def test_kept_claims_are_those_of_the_kept_numbers(name: str) -> None:
 
 def test_readme_shows_the_kept_claims() -> None:
     assert NAMES
-    assert collect_claims(REFERENCE) in (ROOT / "README.md").read_text()
+    assert collect_claims(REFERENCE) in (REFERENCE / "README.md").read_text()

@@ -1,0 +1,47 @@
+"""``kpflow -sc``: tab completion. Subcommands and figures are ours to complete, what follows
+``run`` and ``verify`` is Hydra's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+
+def complete(words: list[str], commands: Sequence[str]) -> None:
+    """Install it, or print what may follow the line in ``COMP_LINE``, as the shell asks. Raises
+    UserError for a shell that there is none for.
+    """
+    from kpflow_cli.config.command_line import read_arguments, show
+
+    program, *typed = os.environ.get("COMP_LINE", "").split(" ") or [""]
+    if not any(word.startswith("query=") for word in words):
+        show(read_arguments(words, "config"))
+    elif len(typed) < 2:
+        _offer(commands, typed[0] if typed else "")
+    elif typed[0] == "figure":
+        _offer(_figure_words(), typed[-1])
+    elif typed[0] in ("run", "verify"):
+        # Hydra knows nothing of subcommands
+        os.environ["COMP_LINE"] = " ".join([program, *typed[1:]])
+        show(read_arguments(words, "config" if typed[0] == "run" else "verify"))
+
+
+def _figure_words() -> list[str]:
+    from kpflow_cli.commands.figure import Settings, build_parser
+    from kpflow_cli.reproduction.specification import read_figure_specs
+
+    specs = read_figure_specs()
+    profiles = dict.fromkeys(each for spec in specs.values() for each in spec.profiles)
+    keys = [f"{declared.name}=" for declared in fields(Settings) if declared.name != "profile"]
+    return [
+        *(name.removeprefix("fig") for name in specs),
+        *(f"profile={profile}" for profile in profiles),
+        *keys,
+        *build_parser().options(),
+    ]
+
+
+def _offer(words: Iterable[str], start: str) -> None:
+    print(" ".join(word for word in words if word.startswith(start)))

@@ -1,0 +1,158 @@
+"""``kpflow figure``: figures of the paper from their runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
+from kpflow_cli.config.keys import Key
+from kpflow_cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from kpflow_cli.reproduction.specification import FigureSpec
+
+HELP = "make the runs of a figure of the paper, draw it and check its claims"
+_DESCRIPTION = """\
+Make the runs that a figure needs, but for those that are there already, and draw it from their CSV
+files. The same command continues what was interrupted. Writes figN.pdf, figN.png, figN.csv (the
+numbers drawn), figN_claims.csv and figN.json (what made them).
+"""
+_EPILOG = """\
+{keys}
+
+  kpflow figure 3                      figure 3, small networks: minutes
+  kpflow figure 4                      figure 4 and its companion 4b; `4b` for that alone
+  kpflow figure 3 profile=paper        networks and trainings of the paper's size: hours
+  kpflow figure 1 2 7 8                several
+  kpflow figure 3 seed=5 model.gain=2  other runs: keys of `kpflow run` (`kpflow run --help`)
+"""
+
+
+@dataclass
+class Settings:
+    """KEY=VALUE arguments of ``kpflow figure``; others are keys of its runs."""
+
+    profile: Annotated[str, Key("how large its runs are, quick or paper")] = "quick"
+    output_dir: Annotated[str, Key("where the figure goes")] = "figures/output"
+    runs_dir: Annotated[str, Key("where its runs go, and are looked for")] = "runs"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of one command.
+
+    Attributes:
+        names: of the figures, each with its companions; all that have the profile, for a list of
+            none in particular.
+        overrides: keys of the runs.
+    """
+
+    names: list[str]
+    overrides: list[str]
+    profile: str
+    output_dir: Path
+    runs_dir: Path
+    lists: bool
+    estimates: bool
+
+
+def execute(words: list[str]) -> None:
+    """List, estimate or make the figures that the arguments name."""
+    from kpflow_cli.reproduction.specification import read_figure_specs
+
+    specs = read_figure_specs()
+    asked = read_arguments(words, specs)
+    from kpflow_cli.reproduction import command
+
+    order = command.Order(specs, asked.names, asked.profile, asked.overrides, asked.runs_dir)
+    if asked.lists:
+        command.list_figures(order)
+    elif asked.estimates:
+        command.estimate_figures(order)
+    else:
+        command.make_figures(order, asked.output_dir)
+
+
+def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
+    """What the words ask for. Raises UserError that names a bad one."""
+    parser = build_parser()
+    read, unknown = parser.parse_known_intermixed_args(words)
+    own = tuple(f"{declared.name}=" for declared in fields(Settings))
+    settings = read_keys([word for word in read.word if word.startswith(own)], Settings, "no key")
+    named = [word for word in read.word if "=" not in word] + unknown
+    names = list(
+        dict.fromkeys(
+            name for word in named for name in _find_figures(word, specs, parser.options())
+        )
+    )
+    _check_profile(settings.profile, names, specs)
+    if not names and not read.list:
+        raise UserError(
+            f"which figure? {_numbers(specs)}; `kpflow figure --list` says what they show"
+        )
+    return Asked(
+        names or [name for name, spec in specs.items() if settings.profile in spec.profiles],
+        [word for word in read.word if "=" in word and not word.startswith(own)],
+        settings.profile,
+        Path(settings.output_dir).expanduser(),
+        Path(settings.runs_dir).expanduser(),
+        read.list,
+        read.estimate,
+    )
+
+
+def build_parser() -> Parser:
+    """Its options."""
+    parser = Parser(
+        "figure",
+        "NUMBER ... [KEY=VALUE ...] [--estimate]\n       kpflow figure --list [KEY=VALUE ...]",
+        _DESCRIPTION,
+        _EPILOG.format(keys=describe_keys(Settings)),
+    )
+    parser.add_argument(
+        "word", nargs="*", metavar="NUMBER", help="figures, and KEY=VALUE of the keys below"
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="what each shows, what it costs, whether its runs are there",
+    )
+    parser.add_argument(
+        "--estimate",
+        action="store_true",
+        help="how long it would take on this machine, by trying a little of it; one of more than "
+        "an hour says it unasked before it starts",
+    )
+    return parser
+
+
+def _find_figures(word: str, specs: Mapping[str, FigureSpec], options: list[str]) -> list[str]:
+    """``4`` is fig4 and its companions fig4b, ..., ``4b`` the companion alone."""
+    found = [
+        name
+        for name in specs
+        if re.fullmatch(rf"(fig)?{re.escape(word)}[a-z]?", name) or name == word
+    ]
+    if word.startswith("-") or not found:
+        close = nearest(word, [*(name.removeprefix("fig") for name in specs), *options])
+        raise UserError(f"no figure '{word}'{close}; there are {_numbers(specs)}")
+    return found
+
+
+def _check_profile(profile: str, names: list[str], specs: Mapping[str, FigureSpec]) -> None:
+    valid = sorted({each for name in names or specs for each in specs[name].profiles})
+    if profile not in valid:
+        raise UserError.unknown("profile", profile, valid)
+    for name in names:
+        if profile not in specs[name].profiles:
+            raise UserError(
+                f"{name} has no profile={profile}; valid: {', '.join(specs[name].profiles)}"
+            )
+
+
+def _numbers(names: Iterable[str]) -> str:
+    return ", ".join(name.removeprefix("fig") for name in names)

@@ -1,0 +1,82 @@
+"""What ``--help`` shows of a configuration: its groups, and the keys of what is chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from kpflow_cli.config.columns import align_columns
+from kpflow_cli.config.command_line import Arguments
+from kpflow_cli.config.declarations import Keys, keys_of
+from kpflow_cli.config.grid import compose_config
+from kpflow_cli.config.groups import describe_choices
+from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.schema import GROUPS, Analysis, Run, Training
+
+_PAGE = """\
+{about}
+Groups (group=choice; `kpflow list` says a line about each)
+
+{groups}
+
+Keys (key=value) of these choices: meaning (valid values) [value]
+
+{keys}
+"""
+
+
+def help_page(about: str, arguments: Arguments) -> str:
+    """A command's own text, then its groups and keys for what the arguments choose. Raises
+    UserError for what cannot be composed and for classes that cannot be had.
+    """
+    return _PAGE.format(
+        about=about, groups=_describe_groups(arguments), keys=_describe_keys(arguments)
+    )
+
+
+def _describe_groups(arguments: Arguments) -> str:
+    """A line for each group with the names of its choices."""
+    choices = describe_choices((*GROUPS, "sweep"), arguments.config_dir)
+    return align_columns(
+        ("+sweep" if group == "sweep" else group, ", ".join(names))
+        for group, names in choices.items()
+    )
+
+
+def _describe_keys(arguments: Arguments) -> str:
+    """Each key of the run, and of the task, model, training and analysis that are chosen."""
+    config = compose_config(arguments.overrides, arguments.config_name)
+    return align_columns(
+        (f"{prefix}{name}", _describe(keys, name, values))
+        for prefix, keys, values in _declared(config)
+        for name in dict.fromkeys([*values, *keys.declared])
+        if name != TARGET
+    )
+
+
+def _declared(config: DictConfig) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
+    values: Any = OmegaConf.to_container(config)
+    nodes = {group: values.pop(group, None) or {} for group in GROUPS}
+    yield "", keys_of(Run), values
+    for group in ("task", "model"):
+        yield f"{group}.", keys_of_class(group, nodes[group].get(TARGET)), nodes[group]
+    yield "training.", keys_of(Training), nodes["training"]
+    yield "analysis.", keys_of(Analysis), nodes["analysis"]
+
+
+def _describe(keys: Keys, name: str, values: Mapping[str, Any]) -> str:
+    meaning = keys.declared[name].meaning if name in keys.declared else ""
+    return f"{meaning} {_value(name, values)}".lstrip()
+
+
+def _value(name: str, values: Mapping[str, Any]) -> str:
+    if name not in values:
+        return "[the class's default; another with + in front of the key]"
+    if values[name] == "???":
+        return "[no value: to be given]"
+    # in one line, as a command line would write it
+    written = json.dumps(values[name], ensure_ascii=False).replace('"', "")
+    return written if isinstance(values[name], list) else f"[{written}]"

@@ -1,0 +1,116 @@
+"""A task and a model of one's own are one file and one YAML each; tasks/README.md shows how."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from small_runs import SMALL, kpflow
+
+README = (Path(__file__).parents[2] / "tasks" / "README.md").read_text()
+OWN = ("--config-dir", "conf", "task=window")
+SMALL_ANALYSIS = tuple(each for each in SMALL if not each.startswith(("task.", "model.")))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of tasks/README.md."""
+    folder = tmp_path_factory.mktemp("own")
+    for block in re.findall(r"```(?:python|yaml)\n(.*?)```", README, re.DOTALL):
+        name, content = block.split("\n", 1)
+        path = folder / name.removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize("command", re.findall(r"^kpflow (.*)$", README, re.MULTILINE))
+def test_what_the_page_shows_works(command: str, own: Path) -> None:
+    words = shlex.split(command)
+    # the analysis of a real run takes longer than a test may
+    small = SMALL_ANALYSIS if words[0] == "run" and "--help" not in words else ()
+    done = kpflow(*words, *small, cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_own_choices_are_listed_with_their_line(own: Path) -> None:
+    listed = kpflow("list", "--config-dir", "conf", cwd=own).stdout
+    assert re.search(r"^task=\n(  .*\n)*  window +sum the last inputs$", listed, re.MULTILINE)
+    assert re.search(r"^  leaky +a leaky recurrent network$", listed, re.MULTILINE)
+
+
+def test_help_explains_the_keys_of_what_is_chosen_alone(own: Path) -> None:
+    shown = kpflow("run", *OWN, "model=leaky", "model.leak=0.25", "--help", cwd=own).stdout
+    assert re.search(
+        r"^  task\.window +inputs that are summed \(at least 1\) \[3\]$", shown, re.MULTILINE
+    )
+    leak = r"share of a unit's state that stays \(at least 0, below 1\) \[0\.25\]"
+    assert re.search(rf"^  model\.leak +{leak}$", shown, re.MULTILINE)
+    assert "window" in next(line for line in shown.splitlines() if line.startswith("  task "))
+    assert "task.noise" not in shown
+    assert "model.bias" not in shown
+    assert "generator" not in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("task.window=0",), "task.window=0: impossible; valid: at least 1"),
+        (("model=leaky", "model.leak=1"), "model.leak=1: impossible; valid: at least 0, below 1"),
+        (
+            ("task.time_steps=many",),
+            "task.time_steps=many: Value 'many' of type 'str' could not be converted to Integer",
+        ),
+        (
+            ("+task.windo=2",),
+            "no key 'task.windo' (did you mean 'window'?); keys there: _target_, time_steps,",
+        ),
+        (
+            ("task.time_steps=???",),
+            "task.time_steps: no value; it is time steps of a trial",
+        ),
+        (("model._target_=window.Window",), "model._target_=window.Window: does not take the keys"),
+        (("task._target_=leaky.Leaky",), "task._target_=leaky.Leaky: is no Task; see kpflow_cli"),
+        (("task._target_=window.Door",), "task._target_=window.Door: cannot be imported"),
+        (("task._target_=3",), "task._target_=3: it names the class of the task, such as my_"),
+        (("analysis.measures=[window.miss]",), "analysis.measures=window.miss: cannot be imported"),
+        (("analysis.measures=[ntj]",), "analysis.measures=ntj: impossible (did you mean 'ntk'?)"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(overrides: tuple[str, ...], told: str, own: Path) -> None:
+    refused = kpflow("run", *OWN, *overrides, "run_dir=refused", cwd=own)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"kpflow: {told}")
+    assert refused.stderr.count("\n") == 1
+    assert not (own / "refused").exists()
+
+
+def test_a_default_need_not_be_in_the_file(own: Path) -> None:
+    (own / "conf" / "task" / "brief.yaml").write_text("_target_: window.Window\ntime_steps: 4\n")
+    brief = ("--config-dir", "conf", "task=brief")
+    assert "  task.window " in kpflow("run", *brief, "--help", cwd=own).stdout
+    refused = kpflow("run", *brief, "+task.window=0", cwd=own)
+    assert refused.stderr == "kpflow: task.window=0: impossible; valid: at least 1\n"
+    shown = kpflow("run", *brief, *SMALL_ANALYSIS, "model.units=3", "training.steps=1", cwd=own)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_a_folder_with_any_name(own: Path) -> None:
+    odd = own / "it's, a=folder"
+    (odd / "task").mkdir(parents=True)
+    (odd / "task" / "odd.yaml").write_text((own / "conf" / "task" / "window.yaml").read_text())
+    shown = kpflow("run", "--config-dir", str(odd), "task=odd", "--help", cwd=own)
+    assert shown.returncode == 0, shown.stderr
+    assert "task.window" in shown.stdout
+
+
+def test_a_folder_that_is_not_there(own: Path) -> None:
+    for command in ("run", "verify", "list"):
+        refused = kpflow(command, "--config-dir", "cnof", cwd=own)
+        assert refused.returncode == 2
+        assert "cnof" in refused.stderr
+        assert refused.stderr.count("\n") == 1

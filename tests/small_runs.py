@@ -45,7 +45,7 @@ def small_config(*overrides: str, config_name: str = "config") -> DictConfig:
         )
 
 
-def kpflow(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def kpflow(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, in a process of its own."""
     return run_command(arguments, cwd, timeout)
 

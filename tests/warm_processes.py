@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from kpflow_cli.cli import main
@@ -23,9 +22,8 @@ _CONTEXT.set_forkserver_preload(
 _TESTS = str(Path(__file__).parent)
 
 
-def pool(workers: int, mp_context: BaseContext) -> ProcessPoolExecutor:
-    """A pool of such processes, whatever the context asked for."""
-    del mp_context
+def warm_pool(workers: int, mp_context: object = None) -> ProcessPoolExecutor:
+    """A pool of such processes, whatever context is asked for."""
     return ProcessPoolExecutor(workers, mp_context=_CONTEXT)
 
 

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 from small_figures import OVERRIDES
-from warm_processes import pool
+from warm_processes import warm_pool
 
 from kpflow_cli.commands.figure import execute
 from kpflow_cli.sweeps import engines
+
+
+@pytest.fixture
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in processes that have imported torch."""
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", warm_pool)
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "made").exists():
-            patch.setattr(engines, "ProcessPoolExecutor", pool)
+            patch.setattr(engines, "ProcessPoolExecutor", warm_pool)
             for name, overrides in OVERRIDES.items():
                 folders = [f"runs_dir={folder / 'runs'}", f"output_dir={folder / 'output'}"]
                 execute([name, *folders, *overrides])

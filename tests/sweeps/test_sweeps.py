@@ -162,6 +162,7 @@ def test_a_task_that_breaks_is_a_failed_point(place: Path) -> None:
     assert "RuntimeError" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_tables_of_all_engines_agree(place: Path) -> None:
     alone = table(place, sweep(place, names(5)))
     for launcher in (["hydra/launcher=joblib"], ["hydra/launcher=submitit_local", "workers=2"]):
@@ -248,10 +249,8 @@ def _workers_of(place: Path) -> list[int]:
 
 
 def _wait_for_steps(place: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    started = time.monotonic()
     while steps_made(place).total() <= count:
         assert process.poll() is None
-        assert time.monotonic() - started < 60
         time.sleep(0.01)
 
 
@@ -280,6 +279,7 @@ def test_terminated_run_saves_and_continues(place: Path, start: Start) -> None:
     assert sum(count == 2 for count in steps_made(place).values()) == 1
 
 
+@pytest.mark.slow
 def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Start) -> None:
     options = [
         *OPTIONS,

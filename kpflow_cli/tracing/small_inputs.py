@@ -55,9 +55,10 @@ def _of_sizes(
     generator = torch.Generator().manual_seed(0)
 
     def resize(tensor: Tensor) -> Tensor:
+        resized = tensor is reference or together
         for axis, size in sizes.items():
             if (
-                (tensor is reference or together)
+                resized
                 and tensor.ndim > axis
                 and tensor.shape[axis] == reference.shape[axis] > 0
             ):

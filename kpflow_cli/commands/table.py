@@ -49,7 +49,7 @@ def execute(words: list[str]) -> None:
     settings = read_keys([word for word in words if "=" in word], Settings, "no option")
     if len(places) != 1:
         raise UserError(
-            "table takes the record of a sweep or one quoted glob of run folders, such as "
+            "table takes a sweep file or one quoted glob of run folders, such as "
             "'runs/memorypro/gru/*'"
         )
     from kpflow_cli.sweeps.table import write_table

@@ -125,16 +125,19 @@ def explain(error: Exception) -> UserError:
         )
         missing = f"; `pip install 'kpflow[{extra}]'` brings it" if extra else ""
         return UserError(
-            f"no {group} '{name}'{nearest(name, options)}; valid: {', '.join(options)}{missing}"
+            f"no {group or 'configuration'} '{name}'{nearest(name, options)}"
+            + (f"; valid: {', '.join(options)}" if options else "")
+            + missing
         )
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}': {_first_line(error)}")
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
+        more = f"; +{cause.full_key}= sets a default of the class" if "_target_" in keys else ""
         return UserError(
             f"no key '{cause.full_key}'{nearest(str(cause.key), keys)}; keys there: "
-            f"{', '.join(keys)}"
+            f"{', '.join(keys)}{more}"
         )
     return UserError(
         _first_line(error)

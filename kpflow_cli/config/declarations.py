@@ -53,7 +53,7 @@ class DeclaredKey:
         if self.key is None:
             return ""
         valid = self.key.valid_values()
-        return self.key.meaning + (f" ({valid})" if valid else "")
+        return f"{self.key.meaning} ({valid})".strip() if valid else self.key.meaning
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,8 +25,9 @@ class Key:
     Attributes:
         choices: the only values.
         registry: ``module:name`` of a mapping whose keys are the choices.
-        finder: ``module:name`` of a function that raises UserError for a name with a dot in it
-            that can not stand beside the choices, one of the user's own.
+        finder: ``module:name`` of a function from names to what they stand for, which raises
+            UserError where there is nothing. With it a ``package.module.function`` of the user's
+            own is as good as a choice.
         at_least, above, at_most, below: limits of a number, which has to be finite.
     """
 

@@ -114,3 +114,19 @@ def test_a_folder_that_is_not_there(own: Path) -> None:
         assert refused.returncode == 2
         assert "cnof" in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_a_measure_of_ones_own(own: Path) -> None:
+    (own / "norms.py").write_text(
+        "from kpflow_cli.estimators.estimate import Estimate\n"
+        "from kpflow_cli.measures.rows import Measured, Measurement\n"
+        "def measure(subject):\n"
+        "    return Measured((Measurement('mine', 'half', 'full', Estimate(0.5)),))\n"
+    )
+    measured = ("analysis.measures=[ntk,norms.measure]", "training.steps=1", "run_dir=measured")
+    done = kpflow("run", *OWN, *SMALL_ANALYSIS, "model.units=3", *measured, cwd=own)
+    assert done.returncode == 0, done.stderr
+    rows = (own / "measured" / "measurements.csv").read_text().splitlines()
+    assert [row for row in rows if ",mine," in row] == [
+        f"{step},mine,half,full,0.5,0.0,0" for step in (0, 1)
+    ]

@@ -10,12 +10,14 @@ PROFILE ?= quick
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10
 
 BIN := $(VENV)/bin
+# on all cores
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slurm lint type bench coverage figures $(FIGURES) clean
+.PHONY: help run test test-slow test-all test-slurm lint type bench coverage figures $(FIGURES) clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +25,13 @@ help: ## show this list
 run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
 	$(BIN)/kpflow run $(ARGS)
 
-test: $(VENV)/.installed-test ## install, then run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 5 minutes)
+	$(PYTEST) -m "not slow and not slurm"
+
+test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps of many runs
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## both
 
 test-slurm: $(VENV)/.installed-test ## sweeps on a real Slurm, Debian's, of this machine alone (about 3 minutes; installs it, as root)
 	sh tests/slurm/install.sh

@@ -4,7 +4,12 @@ import pytest
 import torch
 from oracles import KINDS, DenseOracle, build_model, normal
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Whatever the last test has set: the tests run on all cores already."""
+    torch.set_num_threads(1)
+
 
 # trials, steps, units, inputs: 1 in each place, and in all
 SHAPES = {

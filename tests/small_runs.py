@@ -1,4 +1,4 @@
-"""Runs small enough for tests, in this process and through the installed ``kpflow`` command."""
+"""Runs small enough for tests, in this process and through the ``kpflow`` command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
+from warm_processes import run_command
 
 from kpflow_cli.config.validation import check
 
@@ -44,11 +45,9 @@ def small_config(*overrides: str, config_name: str = "config") -> DictConfig:
         )
 
 
-def kpflow(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end."""
-    return subprocess.run(
-        [KPFLOW, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
-    )
+def kpflow(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, in a process of its own."""
+    return run_command(arguments, cwd, timeout)
 
 
 def table_bytes(run_dir: Path) -> dict[str, bytes]:

@@ -66,6 +66,19 @@ class StepByStep(nn.Module):
         return states
 
 
+class Shifted(nn.Module):
+    """Sites that are a bias only, one for each unit and one for each time and unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4, bias=False)
+        self.by_unit = nn.Parameter(torch.zeros(4))
+        self.by_place = nn.Parameter(torch.zeros(3, 4))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.tanh(self.layer(torch.tanh(inputs + self.by_unit)) + self.by_place)
+
+
 class CrossAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -143,6 +156,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
         SEQUENCES,
     ),
     "encoder_pre": (lambda: causally_masked(encoder(norm_first=True)), SEQUENCES),
+    "shifted": (Shifted, SEQUENCES),
     "tied": (TiedLanguageModel, TOKENS),
     "hand_written": (HandWritten, SEQUENCES),
 }

@@ -173,6 +173,7 @@ def test_command_writes_tables_and_plot(tmp_path: Path) -> None:
         "rounds=1",
         "largest_scale=2",
         "tolerance=0.2",
+        "threads=1",
         "run_dir=out",
     )
     done = kpflow("bench", *small, cwd=tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import hydra
 import pytest
 from hydra import compose
@@ -9,7 +11,7 @@ from hydra.errors import MissingConfigException
 from small_runs import SMALL, small_config
 
 from kpflow_cli.config.command_line import explain
-from kpflow_cli.config.grid import grid, value_at
+from kpflow_cli.config.grid import GridPoint, grid, value_at
 from kpflow_cli.config.groups import describe_choices
 from kpflow_cli.config.validation import check, identity
 from kpflow_cli.errors import UserError
@@ -73,16 +75,22 @@ def test_a_launcher_that_is_not_installed_names_its_extra() -> None:
         assert str(explain(missing)) == told
 
 
+@cache
+def named_grid(name: str) -> list[GridPoint]:
+    """Those of thousands of points take seconds."""
+    return grid([f"+sweep={name}"])
+
+
 @pytest.mark.parametrize("name", describe_choices(("sweep",))["sweep"])
 def test_every_named_grid_composes(name: str) -> None:
-    points = grid([f"+sweep={name}"])
+    points = named_grid(name)
     assert len(points) > 10
     assert all(len(point.swept) > 1 for point in points)
     assert len({point.swept for point in points}) == len(points)
 
 
 def test_the_plane_of_gain_and_input_rank_is_the_papers() -> None:
-    points = grid(["+sweep=gain_input_rank"])
+    points = named_grid("gain_input_rank")
     values = {
         key: sorted({value_at(point.values, key) for point in points})
         for key in ("task.case", "task.input_rank", "seed")
@@ -110,7 +118,7 @@ def test_overrides_replace_a_named_grids_values() -> None:
 
 
 def test_the_plane_of_input_dimension_and_width_is_the_papers() -> None:
-    points = grid(["+sweep=attention_width"])
+    points = named_grid("attention_width")
     widths, dimensions = (
         {value_at(point.values, key) for point in points}
         for key in ("model.width", "task.input_dim")

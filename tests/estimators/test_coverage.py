@@ -29,6 +29,8 @@ from kpflow_cli.estimators.trace_methods import hutch_plus_plus_trace, hutchinso
 from kpflow_cli.ntk import global_ntk
 from kpflow_cli.operators import DenseOperator, GramOperator
 
+pytestmark = pytest.mark.slow
+
 SHAPE, SIZE, PARAMETERS = (5, 6, 10), 300, 400
 SEEDS = range(400)
 # as measurements.py has it by default: eigenvectors and probes of NTK_S, singular vectors and

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -96,8 +97,10 @@ def test_a_figure_whose_runs_are_there_is_only_drawn_again(
         ).read_bytes()
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_run_that_was_cut_off_is_continued_alone(made: Path, tmp_path: Path) -> None:
-    runs = made / "runs"
+    runs = tmp_path / "runs"
+    shutil.copytree(made / "runs", runs)
     record = next(
         path
         for path in sorted(runs.rglob("run.json"))
@@ -170,6 +173,7 @@ def test_paper_profile_is_the_size_of_the_paper() -> None:
             ) == (256, 5000, 64)
 
 
+@pytest.mark.slow
 def test_plane_profile_is_the_papers_but_for_the_trainings() -> None:
     spec = read_figure_specs()["fig5"]
     full, short = (

@@ -49,6 +49,7 @@ def plane(logs: np.ndarray, error: float, seed: int = 0, probes: int = 9) -> pd.
     )
 
 
+@pytest.mark.slow
 def test_intervals_cover_although_the_points_of_a_seed_share_their_noise() -> None:
     """1,000 times three seeds, each with one draw for all its points: 95 % cover, within 4 binomial
     errors (false alarm 6e-5).

@@ -26,6 +26,19 @@ def test_core_on_site_outputs_is_the_direct_sum_of_kronecker_products() -> None:
     assert_linear_operator(global_ntk(linearize(module, inputs)).core, torch.block_diag(*blocks))
 
 
+@pytest.mark.parametrize("name", ["mlp", "shifted", "cnn", "lstm", "encoder_post", "tied"])
+def test_spectrum_of_the_core_on_site_outputs(name: str) -> None:
+    module, inputs = build(name)
+    core = global_ntk(linearize(module, inputs)).core
+    exact, found = torch.linalg.eigvalsh(core.dense()).flip(0), core.eigenvalues()
+    assert found is not None
+    # the rest of either are 0
+    length = min(len(exact), len(found))
+    scale = exact[0].item()
+    torch.testing.assert_close(found[:length], exact[:length], rtol=0, atol=1e-12 * scale)
+    assert torch.cat([found[length:], exact[length:]]).abs().sum() < 1e-11 * scale
+
+
 def test_core_on_site_outputs_keeps_shared_weights_apart() -> None:
     module, inputs = build("tied")
     trajectory = linearize(module, inputs)

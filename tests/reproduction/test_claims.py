@@ -41,6 +41,16 @@ def test_verdict_of_an_interval(value: float, stderr: float, verdict: str) -> No
     assert within("x", Estimate(value, stderr, 60), 2, 0.1, reason="").verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(1.5, "holds"), (2.5, "holds"), (1.5 - 1e-9, "fails"), (2.5 + 1e-9, "fails")],
+)
+def test_a_plain_number_is_exact(value: float, verdict: str) -> None:
+    claim = within("x", value, 2, 0.5, reason="")
+    assert (claim.verdict, claim.threshold) == (verdict, "2 +- 0.5")
+    assert claim.found == Estimate(value, 0.0, 0, "exact")
+
+
 @pytest.mark.parametrize("groups", [2, 3, 7, 64])
 def test_verdicts_use_students_quantile_at_the_number_of_groups(groups: int) -> None:
     reach = stats.t.ppf(0.975, groups - 1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
+from warm_processes import warm_pool
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.run.folder import Checkpoint, open_run_folder
@@ -166,7 +165,7 @@ def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
     writer's whole content.
     """
     contents = [bytes([65 + index]) * (1000 * (index + 1)) for index in range(4)]
-    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+    with warm_pool(4) as pool:
         found = pool.map(_write_often, [tmp_path / "record.json"] * 4, contents)
         assert set().union(*found) <= set(contents)
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]

@@ -92,6 +92,7 @@ def test_a_repeated_sweep_runs_only_what_is_missing(place: Path) -> None:
     assert "5 done, 0 running, 0 failed, 0 left" in done.stderr
 
 
+@pytest.mark.slow
 def test_sixty_points_killed_at_three_moments(place: Path, start: Start) -> None:
     """Each SIGKILL costs at most the steps of the one run under way since its last save; finished
     runs are never touched again.
@@ -161,6 +162,7 @@ def test_a_task_that_breaks_is_a_failed_point(place: Path) -> None:
     assert "RuntimeError" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_tables_of_all_engines_agree(place: Path) -> None:
     alone = table(place, sweep(place, names(5)))
     for launcher in (["hydra/launcher=joblib"], ["hydra/launcher=submitit_local", "workers=2"]):
@@ -247,10 +249,8 @@ def _workers_of(place: Path) -> list[int]:
 
 
 def _wait_for_steps(place: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    started = time.monotonic()
     while steps_made(place).total() <= count:
         assert process.poll() is None
-        assert time.monotonic() - started < 60
         time.sleep(0.01)
 
 
@@ -279,6 +279,7 @@ def test_terminated_run_saves_and_continues(place: Path, start: Start) -> None:
     assert sum(count == 2 for count in steps_made(place).values()) == 1
 
 
+@pytest.mark.slow
 def test_a_preempted_job_saves_is_requeued_and_continues(place: Path, start: Start) -> None:
     options = [
         *OPTIONS,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from kpflow_cli.tasks.memory_pro import MemoryPro
+from kpflow_cli.tasks.memory_pro import MemoryPro, of_length
 
 from kpflow_cli.task import target_modes
 
@@ -42,6 +42,16 @@ def test_periods_of_other_lengths() -> None:
     ).evaluation_batch()
     assert batch.inputs[0].tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert batch.targets[0].tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "periods"), [(3, (1, 1, 1)), (4, (1, 1, 2)), (5, (1, 2, 2)), (90, (30, 30, 30))]
+)
+def test_a_task_of_so_many_steps_has_a_third_for_each_period(
+    steps: int, periods: tuple[int, int, int]
+) -> None:
+    """The noise is that of arXiv 2605.08746, section 2: 0.1 sqrt(2)."""
+    assert of_length(7, steps) == MemoryPro(*periods, noise=0.1 * math.sqrt(2), evaluation_trials=7)
 
 
 def test_anti_flips_the_response_alone() -> None:

@@ -93,6 +93,8 @@ def test_a_default_need_not_be_in_the_file(own: Path) -> None:
     (own / "conf" / "task" / "brief.yaml").write_text("_target_: window.Window\ntime_steps: 4\n")
     brief = ("--config-dir", "conf", "task=brief")
     assert "  task.window " in kpflow("run", *brief, "--help", cwd=own).stdout
+    refused = kpflow("run", *brief, "task.window=2", cwd=own)
+    assert refused.stderr.endswith("leaves it at its default; +task.window= sets it\n")
     refused = kpflow("run", *brief, "+task.window=0", cwd=own)
     assert refused.stderr == "kpflow: task.window=0: impossible; valid: at least 1\n"
     shown = kpflow("run", *brief, *SMALL_ANALYSIS, "model.units=3", "training.steps=1", cwd=own)

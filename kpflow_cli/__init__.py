@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kpflow_cli.config.keys import Key
     from kpflow_cli.errors import FailedRunError, UserError
     from kpflow_cli.estimators.estimate import Estimate
     from kpflow_cli.estimators.exchangeable_traces import xnystrace, xtrace
@@ -51,6 +52,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 # each name of the front door by the module that it lives in
 _HOMES = {
+    "config.keys": ("Key",),
     "errors": ("FailedRunError", "UserError"),
     "estimators.estimate": ("Estimate",),
     "estimators.spectrum": ("leading_eigenpairs", "leading_singular_triplets"),
@@ -89,6 +91,7 @@ __all__ = [
     "GlobalNTK",
     "GramOperator",
     "Identity",
+    "Key",
     "LinearOperator",
     "Measure",
     "Measured",

@@ -17,6 +17,7 @@ PACKAGES = {"kpflow_cli": ROOT / "kpflow_cli"} | {
 ALLOWED: dict[str, tuple[str, ...]] = {
     # the front door names what it opens on
     "": (
+        "config.keys",
         "errors",
         "estimators",
         "measures",

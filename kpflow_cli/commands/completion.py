@@ -29,12 +29,14 @@ def complete(words: list[str], commands: Sequence[str]) -> None:
 
 
 def _figure_words() -> list[str]:
-    from kpflow_cli.commands.figure import Settings, build_parser
+    from kpflow_cli.commands.figure import FigureSettings, build_parser
     from kpflow_cli.reproduction.specification import read_figure_specs
 
     specs = read_figure_specs()
     profiles = dict.fromkeys(each for spec in specs.values() for each in spec.profiles)
-    keys = [f"{declared.name}=" for declared in fields(Settings) if declared.name != "profile"]
+    keys = [
+        f"{declared.name}=" for declared in fields(FigureSettings) if declared.name != "profile"
+    ]
     return [
         *(name.removeprefix("fig") for name in specs),
         *(f"profile={profile}" for profile in profiles),

@@ -33,7 +33,7 @@ _EPILOG = """\
 
 
 @dataclass
-class Settings:
+class FigureSettings:
     """KEY=VALUE arguments of ``kpflow figure``; others are keys of its runs."""
 
     profile: Annotated[str, Key("how large its runs are, quick or paper")] = "quick"
@@ -81,8 +81,10 @@ def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
     """What the words ask for. Raises UserError that names a bad one."""
     parser = build_parser()
     read, unknown = parser.parse_known_intermixed_args(words)
-    own = tuple(f"{declared.name}=" for declared in fields(Settings))
-    settings = read_keys([word for word in read.word if word.startswith(own)], Settings, "no key")
+    own = tuple(f"{declared.name}=" for declared in fields(FigureSettings))
+    settings = read_keys(
+        [word for word in read.word if word.startswith(own)], FigureSettings, "no key"
+    )
     named = [word for word in read.word if "=" not in word] + unknown
     names = list(
         dict.fromkeys(
@@ -111,7 +113,7 @@ def build_parser() -> Parser:
         "figure",
         "NUMBER ... [KEY=VALUE ...] [--estimate]\n       kpflow figure --list [KEY=VALUE ...]",
         _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(Settings)),
+        _EPILOG.format(keys=describe_keys(FigureSettings)),
     )
     parser.add_argument(
         "word", nargs="*", metavar="NUMBER", help="figures, and KEY=VALUE of the keys below"

@@ -35,11 +35,11 @@ command continues what was interrupted.
 def execute(words: list[str]) -> None:
     """Make the run or the sweep that the arguments ask for, or show what they ask to see."""
     from kpflow_cli.config.command_line import read_arguments, show
-    from kpflow_cli.config.help import help_page
+    from kpflow_cli.config.help import write_help_page
 
     asked = read_arguments(words, "config")
     if asked.helps:
-        print(help_page(_ABOUT, asked), end="")
+        print(write_help_page(_ABOUT, asked), end="")
     elif asked.shows:
         show(asked)
     elif asked.is_sweep:

@@ -33,7 +33,7 @@ columns of the file:
 
 
 @dataclass
-class Settings:
+class TableSettings:
     """KEY=VALUE arguments of ``kpflow table``."""
 
     output: Annotated[
@@ -46,10 +46,10 @@ def execute(words: list[str]) -> None:
     """Write the table of the runs that the arguments name."""
     words = _parser().read(words).word
     places = [word for word in words if "=" not in word]
-    settings = read_keys([word for word in words if "=" in word], Settings, "no option")
+    settings = read_keys([word for word in words if "=" in word], TableSettings, "no option")
     if len(places) != 1:
         raise UserError(
-            "table takes the record of a sweep or one quoted glob of run folders, such as "
+            "table takes a sweep file or one quoted glob of run folders, such as "
             "'runs/memorypro/gru/*'"
         )
     from kpflow_cli.sweeps.table import write_table
@@ -66,7 +66,7 @@ def _parser() -> Parser:
         "table",
         "GLOB_OR_SWEEP [KEY=VALUE ...]",
         _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(Settings)),
+        _EPILOG.format(keys=describe_keys(TableSettings)),
     )
     parser.add_argument(
         "word",

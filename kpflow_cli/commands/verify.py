@@ -34,11 +34,11 @@ errors and writes nothing; the exit status is 1 where one is above 1e-10.
 def execute(words: list[str]) -> None:
     """Verify what the arguments ask for, or show what they ask to see."""
     from kpflow_cli.config.command_line import read_arguments, show
-    from kpflow_cli.config.help import help_page
+    from kpflow_cli.config.help import write_help_page
 
     asked = read_arguments(words, "verify")
     if asked.helps:
-        print(help_page(_ABOUT, asked), end="")
+        print(write_help_page(_ABOUT, asked), end="")
     elif asked.shows:
         show(asked)
     elif asked.is_sweep:

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from kpflow_cli.config.plugins import TARGET, keys_of_class
 from kpflow_cli.errors import UserError, nearest
 
 # extras of this package, by the first letters of the launchers that they bring
@@ -125,22 +126,32 @@ def explain(error: Exception) -> UserError:
         )
         missing = f"; `pip install 'kpflow[{extra}]'` brings it" if extra else ""
         return UserError(
-            f"no {group} '{name}'{nearest(name, options)}; valid: {', '.join(options)}{missing}"
+            f"no {group or 'configuration'} '{name}'{nearest(name, options)}"
+            + (f"; valid: {', '.join(options)}" if options else "")
+            + missing
         )
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}': {_first_line(error)}")
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
-        keys = [str(key) for key in cause.parent_node if key != "hydra"]
-        return UserError(
-            f"no key '{cause.full_key}'{nearest(str(cause.key), keys)}; keys there: "
-            f"{', '.join(keys)}"
-        )
+        return _unknown_key(str(cause.full_key), str(cause.key), cause.parent_node)
     return UserError(
         _first_line(error)
         if isinstance(error, HydraException | OmegaConfBaseException)
         else str(error)
     )
+
+
+def _unknown_key(full_key: str, key: str, parent: DictConfig) -> UserError:
+    """A key that no file has; one that a class has a default of can be added."""
+    group = full_key.partition(".")[0]
+    if TARGET in parent and key in keys_of_class(group, parent[TARGET]).declared:
+        return UserError(
+            f"no key '{full_key}' in the file of this {group}, which leaves it at its default; "
+            f"+{full_key}= sets it"
+        )
+    keys = [str(each) for each in parent if each != "hydra"]
+    return UserError(f"no key '{full_key}'{nearest(key, keys)}; keys there: {', '.join(keys)}")
 
 
 def _first_line(error: Exception) -> str:

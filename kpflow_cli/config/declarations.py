@@ -53,7 +53,7 @@ class DeclaredKey:
         if self.key is None:
             return ""
         valid = self.key.valid_values()
-        return self.key.meaning + (f" ({valid})" if valid else "")
+        return f"{self.key.meaning} ({valid})".strip() if valid else self.key.meaning
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +82,18 @@ def keys_of(target: Callable[..., Any]) -> Keys:
     """The keys of a class or function: its parameters that can be given by name, those of a
     ``**keywords: Unpack[SomeTypedDict]`` included.
     """
-    hints, declared, takes_others = _hints(target), dict[str, DeclaredKey](), False
+    hints, declared, takes_others = _read_hints(target), dict[str, DeclaredKey](), False
     for name, parameter in inspect.signature(target).parameters.items():
         hint = hints.get(name, Any)
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_others = get_origin(hint) is not Unpack
-            declared |= {key.name: key for key in _keywords(hint)}
+            declared |= {key.name: key for key in _read_keywords(hint)}
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            declared[name] = _declared(name, hint, parameter.default is parameter.empty)
+            declared[name] = _declare(name, hint, parameter.default is parameter.empty)
     return Keys(declared, takes_others)
 
 
-def _keywords(hint: Any) -> Iterator[DeclaredKey]:
+def _read_keywords(hint: Any) -> Iterator[DeclaredKey]:
     """The keys of an ``Unpack[SomeTypedDict]``, none of anything else."""
     if get_origin(hint) is not Unpack:
         return
@@ -102,31 +102,31 @@ def _keywords(hint: Any) -> Iterator[DeclaredKey]:
         bare, required = declared, keywords.__total__
         if get_origin(declared) in (Required, NotRequired):
             (bare,), required = get_args(declared), get_origin(declared) is Required
-        yield _declared(name, bare, required)
+        yield _declare(name, bare, required)
 
 
-def _declared(name: str, hint: Any, required: bool) -> DeclaredKey:
+def _declare(name: str, hint: Any, required: bool) -> DeclaredKey:
     key = None
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
         key = next((note for note in notes if isinstance(note, Key)), None)
-    bare, choices = _bare(hint)
+    bare, choices = _strip_literals(hint)
     if choices and not (key and key.allowed()):
         key = Key(key.meaning if key else "", choices)
     return DeclaredKey(name, bare if _is_plain(bare) else Any, key, required)
 
 
-def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def _strip_literals(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without the literals in it, and these."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         kinds = {type(value) for value in parts}
         return (kinds.pop() if len(kinds) == 1 else Any), parts
     if origin is list:
-        bare, choices = _bare(parts[0])
+        bare, choices = _strip_literals(parts[0])
         return list[bare], choices  # type: ignore[valid-type]
     if _is_union(hint) and len(parts) == 2 and NoneType in parts:
-        bare, choices = _bare(parts[parts[0] is NoneType])
+        bare, choices = _strip_literals(parts[parts[0] is NoneType])
         return bare | None, choices
     return hint, ()
 
@@ -146,7 +146,7 @@ def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType)
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+def _read_hints(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of a class's or function's parameters, but for those that hold at the time of
     type checking only.
     """

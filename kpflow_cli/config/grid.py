@@ -143,12 +143,15 @@ def _compose_points(
 
 
 def _compose_one(overrides: list[str], config_name: str) -> tuple[DictConfig, Choices]:
-    config = compose(config_name, overrides, return_hydra_config=True)
-    if config.hydra.sweeper.get("params") or config.hydra.mode == RunMode.MULTIRUN:
-        raise UserError(
-            f"{' '.join(config.hydra.overrides.task)}: asks for a grid of runs; `kpflow run -m` "
-            "makes them"
-        )
+    several = len(_combinations(_parser().parse_overrides(overrides))) > 1
+    config = None if several else compose(config_name, overrides, return_hydra_config=True)
+    if (
+        config is None
+        or config.hydra.sweeper.get("params")
+        or config.hydra.mode == RunMode.MULTIRUN
+    ):
+        told = [each for each in overrides if not each.startswith("hydra.searchpath")]
+        raise UserError(f"{' '.join(told)}: asks for a grid of runs; `kpflow run -m` makes them")
     return _take_apart(config)
 
 

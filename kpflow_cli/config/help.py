@@ -28,7 +28,7 @@ Keys (key=value) of these choices: meaning (valid values) [value]
 """
 
 
-def help_page(about: str, arguments: Arguments) -> str:
+def write_help_page(about: str, arguments: Arguments) -> str:
     """A command's own text, then its groups and keys for what the arguments choose. Raises
     UserError for what cannot be composed and for classes that cannot be had.
     """
@@ -51,13 +51,13 @@ def _describe_keys(arguments: Arguments) -> str:
     config = compose_config(arguments.overrides, arguments.config_name)
     return align_columns(
         (f"{prefix}{name}", _describe(keys, name, values))
-        for prefix, keys, values in _declared(config)
+        for prefix, keys, values in _list_declared(config)
         for name in dict.fromkeys([*values, *keys.declared])
         if name != TARGET
     )
 
 
-def _declared(config: DictConfig) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
+def _list_declared(config: DictConfig) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
     values: Any = OmegaConf.to_container(config)
     nodes = {group: values.pop(group, None) or {} for group in GROUPS}
     yield "", keys_of(Run), values
@@ -69,14 +69,14 @@ def _declared(config: DictConfig) -> Iterator[tuple[str, Keys, Mapping[str, Any]
 
 def _describe(keys: Keys, name: str, values: Mapping[str, Any]) -> str:
     meaning = keys.declared[name].meaning if name in keys.declared else ""
-    return f"{meaning} {_value(name, values)}".lstrip()
+    return f"{meaning} {_write_value(name, values)}".lstrip()
 
 
-def _value(name: str, values: Mapping[str, Any]) -> str:
+def _write_value(name: str, values: Mapping[str, Any]) -> str:
     if name not in values:
         return "[the class's default; another with + in front of the key]"
     if values[name] == "???":
         return "[no value: to be given]"
     # in one line, as a command line would write it
-    written = json.dumps(values[name], ensure_ascii=False).replace('"', "")
+    written = json.dumps(values[name], ensure_ascii=False, default=str).replace('"', "")
     return written if isinstance(values[name], list) else f"[{written}]"

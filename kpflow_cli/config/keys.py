@@ -28,6 +28,14 @@ class Key:
         finder: ``module:name`` of a function that raises UserError for a name with a dot in it
             that can not stand beside the choices, one of the user's own.
         at_least, above, at_most, below: limits of a number, which has to be finite.
+
+    Example:
+        >>> from typing import Annotated
+        >>> import kpflow_cli as kp
+        >>> units = Annotated[int, kp.Key("hidden units", at_least=1)]
+        >>> key = units.__metadata__[0]
+        >>> key.valid_values(), key.takes(7), key.takes(0)
+        ('at least 1', True, False)
     """
 
     meaning: str

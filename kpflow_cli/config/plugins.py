@@ -57,7 +57,7 @@ def find_class(group: str, name: object) -> Callable[..., Any]:
         # whatever a module of the user's own does when it is imported
         raise UserError(f"{group}.{TARGET}={name}: cannot be imported ({error})") from None
     _refuse_misfit(group, name, found, dict.fromkeys(_PLUGINS[group].given), partial=True)
-    if not _makes(found, _kind(group)):
+    if not _makes(found, _find_kind(group)):
         raise _other_kind(group, name)
     return found
 
@@ -89,7 +89,7 @@ def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     found, values = find_class(group, name), {str(key): keys[key] for key in keys} | changes
     _refuse_misfit(group, name, found, values)
     made = found(**values)
-    if not isinstance(made, _kind(group)):
+    if not isinstance(made, _find_kind(group)):
         raise _other_kind(group, name)
     return made
 
@@ -103,7 +103,7 @@ def let_own_modules_be_found() -> None:
         sys.path.append(current)
 
 
-def _kind(group: str) -> Any:
+def _find_kind(group: str) -> Any:
     return pkgutil.resolve_name(_PLUGINS[group].kind)
 
 

@@ -51,7 +51,9 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         group: check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group)
         for group in ("task", "model")
     }
-    values["training"] = _consistent(check_keys(keys_of(Training), groups["training"], "training"))
+    values["training"] = _check_momentum(
+        check_keys(keys_of(Training), groups["training"], "training")
+    )
     values["analysis"] = check_keys(keys_of(Analysis), groups["analysis"], "analysis")
     return values | check_keys(keys_of(Run), composed)
 
@@ -77,7 +79,7 @@ def check_keys(keys: Keys, values: dict[Any, Any], group: str = "") -> dict[str,
     return pickle.loads(_check_once(keys, pickle.dumps(values), f"{group}." if group else ""))
 
 
-def _consistent(training: dict[str, Any]) -> dict[str, Any]:
+def _check_momentum(training: dict[str, Any]) -> dict[str, Any]:
     """The training group, if its momentum is one that its optimizer has a use for."""
     optimizer, momentum = training["optimizer"], training["momentum"]
     if optimizer == "momentum" and momentum == 0:

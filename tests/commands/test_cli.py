@@ -155,6 +155,27 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_verify_goes_over_every_point(tmp_path: Path) -> None:
+    done = kpflow("verify", "-m", "dtype=float32,float64", "model=rnn", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "kpflow: 1 of 2 verifications failed: dtype=float32: dtype=float32: verify works in "
+        "float64\n"
+    )
+    assert done.stdout.splitlines()[:2] == ["dtype=float32", "dtype=float64"]
+    assert "ContinuousTimeRNN on MemoryPro" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
+    shown = kpflow("verify", "model=attention", "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("usage: kpflow verify ")
+    assert "  model.heads " in shown.stdout
+    assert "model.gain" not in shown.stdout
+    assert "[float64]" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -166,6 +187,24 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
             ),
         ),
         (["list", "x"], "list takes no arguments, got 'x'"),
+        (
+            ["list", "--config"],
+            "no option '--config' (did you mean '--config-dir'?); valid: --help",
+        ),
+        (["list", "--config-dir", "x"], "--config-dir=x: not a folder"),
+        (["claims", "a", "b"], "claims takes one folder, got 'a b'"),
+        (["claims", "--all"], "no option '--all'; valid: --help"),
+        (
+            ["table", "x", "colums=seed"],
+            "no option 'colums=seed' (did you mean 'columns'?); valid:",
+        ),
+        (["bench", "unit=3"], "bench has no key 'unit=3' (did you mean 'units'?); valid: trials=,"),
+        (["figure", "3", "--lst"], "no figure '--lst' (did you mean '--list'?); there are 1, 2,"),
+        (["run", "--config-dir", "x"], "Additional config directory"),
+        (["run", "-cn", "x"], "no configuration 'x'"),
+        (["run", "model=gru,rnn"], "model=gru,rnn: asks for a grid of runs; `kpflow run -m` makes"),
+        (["run", "hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN: asks for a grid of runs;"),
+        (["run", "task=[memorypro]"], "task: choose one, by its name alone;"),
         (
             ["run", "task=memorpro"],
             "no task 'memorpro' (did you mean 'memorypro'?); valid: attention, memorypro",
@@ -242,6 +281,11 @@ def test_verify_holds(model: str, tmp_path: Path) -> None:
         (["run", "run_dir=/dev/null/x"], "run_dir=/dev/null/x: cannot be"),
         (["verify", "model.units=4000"], "B T n = 60000: too large"),
         (["verify", "dtype=float32"], "dtype=float32: verify works in float64"),
+        (["verify", "-m", "model=gru,grru"], "no model 'grru' (did you mean 'gru'?)"),
+        (
+            ["verify", "-m", "dtype=float32", "seed=0,1"],
+            "2 of 2 verifications failed: seed=0: dtype=",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
@@ -372,6 +416,9 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),
         ("kpflow list ", []),
+        ("kpflow figure 4", ["4", "4b"]),
+        ("kpflow figure 4 profile=q", ["profile=quick"]),
+        ("kpflow figure 4 --", ["--help", "--list", "--estimate"]),
     ],
 )
 def test_tab_completion(line: str, offered: list[str], tmp_path: Path) -> None:

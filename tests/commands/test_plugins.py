@@ -93,6 +93,8 @@ def test_a_default_need_not_be_in_the_file(own: Path) -> None:
     (own / "conf" / "task" / "brief.yaml").write_text("_target_: window.Window\ntime_steps: 4\n")
     brief = ("--config-dir", "conf", "task=brief")
     assert "  task.window " in kpflow("run", *brief, "--help", cwd=own).stdout
+    refused = kpflow("run", *brief, "task.window=2", cwd=own)
+    assert refused.stderr.endswith("leaves it at its default; +task.window= sets it\n")
     refused = kpflow("run", *brief, "+task.window=0", cwd=own)
     assert refused.stderr == "kpflow: task.window=0: impossible; valid: at least 1\n"
     shown = kpflow("run", *brief, *SMALL_ANALYSIS, "model.units=3", "training.steps=1", cwd=own)
@@ -114,3 +116,19 @@ def test_a_folder_that_is_not_there(own: Path) -> None:
         assert refused.returncode == 2
         assert "cnof" in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_a_measure_of_ones_own(own: Path) -> None:
+    (own / "norms.py").write_text(
+        "from kpflow_cli.estimators.estimate import Estimate\n"
+        "from kpflow_cli.measures.rows import Measured, Measurement\n"
+        "def measure(subject):\n"
+        "    return Measured((Measurement('mine', 'half', 'full', Estimate(0.5)),))\n"
+    )
+    measured = ("analysis.measures=[ntk,norms.measure]", "training.steps=1", "run_dir=measured")
+    done = kpflow("run", *OWN, *SMALL_ANALYSIS, "model.units=3", *measured, cwd=own)
+    assert done.returncode == 0, done.stderr
+    rows = (own / "measured" / "measurements.csv").read_text().splitlines()
+    assert [row for row in rows if ",mine," in row] == [
+        f"{step},mine,half,full,0.5,0.0,0" for step in (0, 1)
+    ]

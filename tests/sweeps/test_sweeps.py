@@ -194,8 +194,8 @@ def test_table_is_tidy(place: Path) -> None:
     ("arguments", "told"),
     [
         (["runs/none/*"], "runs/none/*: no complete runs there"),
-        ([], "table takes the record of a sweep or one quoted glob"),
-        (["a", "b"], "table takes the record of a sweep or one quoted glob"),
+        ([], "table takes a sweep file or one quoted glob"),
+        (["a", "b"], "table takes a sweep file or one quoted glob"),
         (["a", "outptu=x"], "no option 'outptu=x' (did you mean 'output'?)"),
         (["counted.py"], "counted.py: not the record of a sweep"),
     ],

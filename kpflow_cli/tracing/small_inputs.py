@@ -57,11 +57,7 @@ def _of_sizes(
     def resize(tensor: Tensor) -> Tensor:
         resized = tensor is reference or together
         for axis, size in sizes.items():
-            if (
-                resized
-                and tensor.ndim > axis
-                and tensor.shape[axis] == reference.shape[axis] > 0
-            ):
+            if resized and tensor.ndim > axis and tensor.shape[axis] == reference.shape[axis] > 0:
                 tensor = tensor.index_select(
                     axis, torch.arange(size, device=tensor.device) % tensor.shape[axis]
                 )

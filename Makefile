@@ -7,6 +7,8 @@ PIP_FLAGS ?=
 ARGS ?= task=memorypro model=gru
 # size of the figures' runs: quick (minutes) or paper (hours)
 PROFILE ?= quick
+# places in which `make test-mutants` changes the numeric core, one at a time
+MUTANTS ?= 60
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 fig8 fig9 fig10
 
 BIN := $(VENV)/bin
@@ -17,10 +19,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FL
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-slurm lint type bench coverage figures $(FIGURES) clean
+.PHONY: help run test test-slow test-all test-mutants test-slurm lint type bench coverage figures $(FIGURES) clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
 	$(BIN)/kpflow run $(ARGS)
@@ -28,10 +30,13 @@ run: $(VENV)/.installed ## install, then run the main job (other arguments: make
 test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 5 minutes)
 	$(PYTEST) -m "not slow and not slurm"
 
-test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps of many runs
+test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps and grids of many runs
 	$(PYTEST) -m slow
 
 test-all: test test-slow ## both
+
+test-mutants: $(VENV)/.installed-mutants ## change the numeric core in MUTANTS places: do tests notice? (about 30 minutes)
+	$(BIN)/python tests/mutants.py --count $(MUTANTS)
 
 test-slurm: $(VENV)/.installed-test ## sweeps on a real Slurm, Debian's, of this machine alone (about 3 minutes; installs it, as root)
 	sh tests/slurm/install.sh
@@ -78,6 +83,10 @@ $(VENV)/.installed-optim: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[mutants]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -55,12 +55,9 @@ def _of_sizes(
     generator = torch.Generator().manual_seed(0)
 
     def resize(tensor: Tensor) -> Tensor:
+        resized = tensor is reference or together
         for axis, size in sizes.items():
-            if (
-                (tensor is reference or together)
-                and tensor.ndim > axis
-                and tensor.shape[axis] == reference.shape[axis] > 0
-            ):
+            if resized and tensor.ndim > axis and tensor.shape[axis] == reference.shape[axis] > 0:
                 tensor = tensor.index_select(
                     axis, torch.arange(size, device=tensor.device) % tensor.shape[axis]
                 )

@@ -9,6 +9,7 @@ from kpflow_cli.estimators.probes import (
     extend,
     gaussian_block,
     orthonormalize,
+    probe_block_size,
     random_frame,
     range_sketch,
 )
@@ -24,6 +25,24 @@ def assert_orthonormal(vectors: Tensor, tolerance: float = 1e-13) -> None:
     torch.testing.assert_close(
         flat @ flat.T, torch.eye(len(flat), dtype=flat.dtype), rtol=0, atol=tolerance
     )
+
+
+@pytest.mark.parametrize(
+    ("out_size", "in_size", "dtype", "block_size"),
+    [
+        (2**20, 2**20, torch.float64, 8),
+        (2**20, 2**20, torch.float32, 16),
+        (2**20, 3 * 2**20, torch.float64, 4),
+        (2, 2**26, torch.float64, 1),
+        (3, 2, torch.float64, 64),
+    ],
+)
+def test_a_block_and_its_image_take_at_most_128_mib(
+    out_size: int, in_size: int, dtype: torch.dtype, block_size: int
+) -> None:
+    # one number, seen as a matrix
+    matrix = torch.zeros(1, dtype=dtype).expand(out_size, in_size)
+    assert probe_block_size(DenseOperator(matrix)) == block_size
 
 
 # 60 dimensions: Cholesky QR up to 15 vectors, Householder QR beyond

@@ -13,13 +13,16 @@ import unusual_networks as u
 from oracles import jacobian, normal, relative_error
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import _get_current_function_mode_stack
 from traced_modules import first
 from unusual_networks import Network
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.estimators.statistics import effective_rank
 from kpflow_cli.ntk import global_ntk, linearize
-from kpflow_cli.tracing.state_choice import SiteState
+from kpflow_cli.tracing.small_inputs import on_few_trials
+from kpflow_cli.tracing.state_choice import SiteState, find_state_of
+from kpflow_cli.tracing.watched_module import WatchedModule
 
 TOLERANCE = 1e-12
 X = normal(2, 3, 4)
@@ -294,6 +297,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
         lambda: Network(lambda s, x: s.a(x) + 1e-6 * torch.randn(2, 3, 3), a=nn.Linear(4, 3)),
         X,
         "different states",
+    ),
+    "another output while it is watched": (
+        lambda: Network(
+            lambda s, x: s.a(x) + 1e-6 * len(_get_current_function_mode_stack()),
+            a=nn.Linear(4, 3),
+        ),
+        X,
+        "acts otherwise under a torch function mode",
     ),
     "its own generator": (u.OwnGenerator, X, "different states"),
     "noise in a submodule": (lambda: nn.Sequential(u.NoisyLoop(), nn.Linear(3, 3)), X, "from 0 on"),
@@ -627,6 +638,21 @@ def test_site_states_have_the_rows_of_the_input_or_none(result: Callable[[Tensor
     module = Network(lambda s, x: result(s.a(x)), a=nn.Linear(4, 3))
     with pytest.raises(UserError, match="does not have the trials and times of the first input"):
         linearize(module, SQUARE, state=SiteState.OUTPUTS)
+
+
+def test_another_input_that_has_the_sizes_of_the_rows_by_chance_is_left_as_it_is() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, inputs: Tensor, mixing: Tensor) -> Tensor:
+            return self.layer(inputs[..., :3] @ mixing)
+
+    module, given = Mixed(), (SQUARE, normal(3, 3, seed=4))
+    watched = WatchedModule(module, given, find_state_of(first, module, given))
+    shapes = [[tuple(each.shape) for each in small.inputs] for small in on_few_trials(watched)]
+    assert shapes == [[(2, 3, 4), (3, 3)], [(3, 5, 4), (3, 3)]]
 
 
 def test_what_changes_after_a_trace_does_not_change_it_in_silence() -> None:

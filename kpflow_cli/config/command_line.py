@@ -15,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.errors import UserError, nearest
 
 # extras of this package, by the first letters of the launchers that they bring
@@ -144,8 +144,8 @@ def explain(error: Exception) -> UserError:
 
 def _unknown_key(full_key: str, key: str, parent: DictConfig) -> UserError:
     """A key that no file has; one that a class has a default of can be added."""
-    group = full_key.partition(".")[0]
-    if TARGET in parent and key in keys_of_class(group, parent[TARGET]).declared:
+    group = full_key.removesuffix(f".{key}")
+    if group in PLUGIN_GROUPS and key in keys_of_class(group, parent.get(TARGET)).declared:
         return UserError(
             f"no key '{full_key}' in the file of this {group}, which leaves it at its default; "
             f"+{full_key}= sets it"

@@ -13,7 +13,7 @@ from kpflow_cli.config.command_line import Arguments
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.grid import compose_config
 from kpflow_cli.config.groups import describe_choices
-from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.config.schema import GROUPS, Analysis, Run, Training
 
 _PAGE = """\
@@ -61,7 +61,7 @@ def _list_declared(config: DictConfig) -> Iterator[tuple[str, Keys, Mapping[str,
     values: Any = OmegaConf.to_container(config)
     nodes = {group: values.pop(group, None) or {} for group in GROUPS}
     yield "", keys_of(Run), values
-    for group in ("task", "model"):
+    for group in PLUGIN_GROUPS:
         yield f"{group}.", keys_of_class(group, nodes[group].get(TARGET)), nodes[group]
     yield "training.", keys_of(Training), nodes["training"]
     yield "analysis.", keys_of(Analysis), nodes["analysis"]

@@ -37,6 +37,7 @@ _PLUGINS = {
     "task": _Plugin("kpflow_cli.task:Task"),
     "model": _Plugin("kpflow_cli.models.base:Model", ("input_size", "output_size", "generator")),
 }
+PLUGIN_GROUPS = tuple(_PLUGINS)
 
 
 def find_class(group: str, name: object) -> Callable[..., Any]:

@@ -50,6 +50,15 @@ def kpflow(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.Compl
     return run_command(arguments, cwd, timeout)
 
 
+def installed_kpflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same through the installed command: a launcher's own processes want an interpreter of
+    their own to come from.
+    """
+    return subprocess.run(
+        [KPFLOW, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
 def table_bytes(run_dir: Path) -> dict[str, bytes]:
     """The bytes of every CSV file of a run."""
     return {path.name: path.read_bytes() for path in run_dir.glob("*.csv")}

@@ -50,6 +50,7 @@ def kpflow(checkout: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_example_is_a_figure_of_its_own(checkout: Path) -> None:
     printed = kpflow(checkout, "figure", "11", *SMALL)
     assert "fig11, profile quick" in printed

@@ -211,6 +211,7 @@ def test_death_at_any_write_changes_nothing(
     assert table_bytes(tmp_path / "run") == table_bytes(finished)
 
 
+@pytest.mark.slow
 def test_killed_three_times_and_continued(tmp_path: Path) -> None:
     arguments = ("run", *SMALL, "training.steps=1500", "analysis.checkpoints=8", "save_interval=20")
     assert kpflow(*arguments, "run_dir=undisturbed", cwd=tmp_path).returncode == 0

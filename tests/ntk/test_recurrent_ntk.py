@@ -131,3 +131,21 @@ def test_no_operator_stores_a_tensor_as_large_as_all_step_jacobians(kind: str) -
     ]
     assert max(sizes) >= units * units
     assert max(sizes) < trials * steps * units * units
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [
+        # 5 units, 3 inputs, 1 for a bias: of the GRU each of two sites alone, for three gates
+        ("gru", 3 * 5 * (6 + 4)),
+        ("gru_without_bias", 3 * 5 * (5 + 3)),
+        ("rnn", 5 * (5 + 3)),
+        ("vanilla_rnn", 5 * (5 + 3 + 1)),
+        ("vanilla_rnn_without_bias", 5 * (5 + 3)),
+    ],
+)
+def test_what_the_rank_of_k_cannot_exceed(kind: str, bound: int) -> None:
+    oracle = DenseOracle(build_model(kind), normal(3, 4, 3))
+    rank = torch.linalg.matrix_rank(oracle.parameter_operator).item()
+    assert ntk_of(oracle).rank_bound() == bound
+    assert rank == min(bound, oracle.states.numel())

@@ -640,19 +640,33 @@ def test_site_states_have_the_rows_of_the_input_or_none(result: Callable[[Tensor
         linearize(module, SQUARE, state=SiteState.OUTPUTS)
 
 
-def test_another_input_that_has_the_sizes_of_the_rows_by_chance_is_left_as_it_is() -> None:
-    class Mixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(3, 3)
+class TwoInputs(nn.Module):
+    def __init__(self, joined: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.joined = nn.Linear(3, 3), joined
 
-        def forward(self, inputs: Tensor, mixing: Tensor) -> Tensor:
-            return self.layer(inputs[..., :3] @ mixing)
+    def forward(self, inputs: Tensor, others: Tensor) -> Tensor:
+        return self.layer(self.joined(inputs, others))
 
-    module, given = Mixed(), (SQUARE, normal(3, 3, seed=4))
+
+@pytest.mark.parametrize(
+    ("joined", "others", "shapes"),
+    [
+        # of as many trials and times
+        (lambda x, y: x[..., :3] + y, (3, 3, 3), [(2, 3, 3), (3, 5, 3)]),
+        # of these sizes by chance
+        (lambda x, y: x[..., :3] @ y, (3, 3), [(3, 3), (3, 3)]),
+    ],
+)
+def test_other_inputs_follow_trials_and_times_where_they_can(
+    joined: Callable[[Tensor, Tensor], Tensor],
+    others: tuple[int, ...],
+    shapes: list[tuple[int, ...]],
+) -> None:
+    module, given = TwoInputs(joined), (SQUARE, normal(*others, seed=4))
     watched = WatchedModule(module, given, find_state_of(first, module, given))
-    shapes = [[tuple(each.shape) for each in small.inputs] for small in on_few_trials(watched)]
-    assert shapes == [[(2, 3, 4), (3, 3)], [(3, 5, 4), (3, 3)]]
+    found = [tuple(tuple(each.shape) for each in small.inputs) for small in on_few_trials(watched)]
+    assert found == list(zip([(2, 3, 4), (3, 5, 4)], shapes, strict=True))
 
 
 def test_what_changes_after_a_trace_does_not_change_it_in_silence() -> None:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from kpflow_cli.measures.subject import Subject
     from kpflow_cli.models.base import Model, RecurrentModel
     from kpflow_cli.ntk.contract import GlobalNTK, Trajectory, global_ntk
-    from kpflow_cli.ntk.recurrent import RecurrentTrajectory, WeightSite
+    from kpflow_cli.ntk.recurrent import RecurrentTrajectory
     from kpflow_cli.ntk.traced import linearize
+    from kpflow_cli.ntk.weight_sites import WeightSite
     from kpflow_cli.operators.base import LinearOperator
     from kpflow_cli.operators.gram import GramOperator
     from kpflow_cli.operators.reductions import mean_over, restrict, trace_over
@@ -71,8 +72,9 @@ _HOMES = {
     "measures.subject": ("Subject",),
     "models.base": ("Model", "RecurrentModel"),
     "ntk.contract": ("GlobalNTK", "Trajectory", "global_ntk"),
-    "ntk.recurrent": ("RecurrentTrajectory", "WeightSite"),
+    "ntk.recurrent": ("RecurrentTrajectory",),
     "ntk.traced": ("linearize",),
+    "ntk.weight_sites": ("WeightSite",),
     "operators.base": ("LinearOperator",),
     "operators.gram": ("GramOperator",),
     "operators.reductions": ("mean_over", "restrict", "trace_over"),

@@ -6,15 +6,10 @@ from kpflow_cli.ntk.contract import GlobalNTK, Trajectory, global_ntk
 from kpflow_cli.ntk.core import Core, KroneckerCore
 from kpflow_cli.ntk.parameter_operator import ParameterOperator
 from kpflow_cli.ntk.propagator import InversePropagator, Propagator
-from kpflow_cli.ntk.recurrent import (
-    RecurrentNTK,
-    RecurrentTrajectory,
-    WeightSite,
-    previous_states,
-    site_of,
-)
+from kpflow_cli.ntk.recurrent import RecurrentNTK, RecurrentTrajectory
 from kpflow_cli.ntk.state_jacobian import ParameterDerivative, StateJacobian
 from kpflow_cli.ntk.traced import TracedNTK, TracedTrajectory, linearize
+from kpflow_cli.ntk.weight_sites import WeightSite, previous_states, site_of
 
 __all__ = [
     "Core",

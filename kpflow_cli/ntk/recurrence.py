@@ -9,14 +9,12 @@ multiplied once, with its sites' variables side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from kpflow_cli.ntk.recurrent import RecurrentTrajectory
+from kpflow_cli.ntk.weight_sites import WeightSite
 
 # site outputs of one step that stay in a processor's cache (1 MiB in single precision), and rows
 # that use a GEMM well
@@ -34,20 +32,24 @@ class Recurrence:
         sites_of_slope: for each of them the indices of the sites that go through it.
     """
 
-    def __init__(self, trajectory: RecurrentTrajectory) -> None:
-        self.shape = trajectory.shape
-        self.dtype, self.device = trajectory.state.dtype, trajectory.state.device
-        diagonals, self.sites_of_slope = _distinct_slopes(trajectory)
+    def __init__(
+        self,
+        sites: Sequence[WeightSite],
+        recurrent: WeightSite,
+        *,
+        carry: Tensor,
+        input_slope: Tensor,
+    ) -> None:
+        trials, steps, units = carry.shape
+        self.shape = (trials, steps, units)
+        self.dtype, self.device = carry.dtype, carry.device
+        diagonals, self.sites_of_slope = _distinct_slopes(sites, recurrent)
         self.slopes = torch.stack([_time_major(diagonal) for diagonal in diagonals], dim=-2)
-        self._blocks = len(trajectory.recurrent.output_slopes)
-        self._weight = trajectory.recurrent.weight.contiguous()
+        self._blocks = len(recurrent.output_slopes)
+        self._weight = recurrent.weight.contiguous()
         # a carry that is 0 everywhere and a slope that is 1 everywhere are left out of the products
-        self._carry = _time_major(trajectory.carry) if bool(trajectory.carry.any()) else None
-        self._input_slope = (
-            None
-            if bool((trajectory.input_slope == 1).all())
-            else _time_major(trajectory.input_slope)
-        )
+        self._carry = _time_major(carry) if bool(carry.any()) else None
+        self._input_slope = None if bool((input_slope == 1).all()) else _time_major(input_slope)
 
     @property
     def recurrent_outputs(self) -> int:
@@ -136,22 +138,24 @@ class Recurrence:
         return jacobian
 
 
-def _distinct_slopes(trajectory: RecurrentTrajectory) -> tuple[list[Tensor], list[list[int]]]:
+def _distinct_slopes(
+    sites: Sequence[WeightSite], recurrent: WeightSite
+) -> tuple[list[Tensor], list[list[int]]]:
     """The distinct diagonals ``(B, T, n)``, those of the recurrent site first and in its order,
     each with the indices of its sites.
     """
-    diagonals = list(trajectory.recurrent.output_slopes)
-    sites: list[list[int]] = [[] for _ in diagonals]
-    for number, site in enumerate(trajectory.sites):
+    diagonals = list(recurrent.output_slopes)
+    sites_of_slope: list[list[int]] = [[] for _ in diagonals]
+    for number, site in enumerate(sites):
         for slope in site.output_slopes:
             index = next(
                 (index for index, known in enumerate(diagonals) if known is slope), len(diagonals)
             )
             if index == len(diagonals):
                 diagonals.append(slope)
-                sites.append([])
-            sites[index].append(number)
-    return diagonals, sites
+                sites_of_slope.append([])
+            sites_of_slope[index].append(number)
+    return diagonals, sites_of_slope
 
 
 def _time_major(tensor: Tensor) -> Tensor:

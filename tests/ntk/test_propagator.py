@@ -4,12 +4,12 @@ import pytest
 import torch
 from oracles import DenseOracle, assert_linear_operator, build_model, normal, relative_error
 
-from kpflow_cli.ntk import Propagator
+from kpflow_cli.ntk import Propagator, global_ntk
 from kpflow_cli.ntk.recurrence import Recurrence
 
 
 def propagator_of(oracle: DenseOracle) -> Propagator:
-    return Propagator(Recurrence(oracle.model.linearize(oracle.inputs)))
+    return global_ntk(oracle.model.linearize(oracle.inputs)).propagator
 
 
 def test_propagator_is_the_inverse_of_the_dense_constraint(oracle: DenseOracle) -> None:
@@ -62,7 +62,11 @@ def test_propagator_is_causal_and_keeps_trials_apart(plain_oracle: DenseOracle) 
 
 def test_propagator_ignores_what_trains(plain_oracle: DenseOracle) -> None:
     frozen = build_model("gru").requires_grad_(False)
-    propagator = Propagator(Recurrence(frozen.linearize(plain_oracle.inputs)))
+    found = frozen.linearize(plain_oracle.inputs)
+    recurrence = Recurrence(
+        found.sites, found.recurrent, carry=found.carry, input_slope=found.input_slope
+    )
+    propagator = Propagator(recurrence)
     expected = DenseOracle(build_model("gru"), plain_oracle.inputs).propagator
     assert relative_error(propagator.dense(), expected) < 1e-12
 

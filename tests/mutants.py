@@ -92,9 +92,9 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _places(path: Path) -> Iterator[_Place]:
+def _find_places(path: Path) -> Iterator[_Place]:
     source = (ROOT / path).read_text()
-    nodes, annotated = list(ast_nodes(get_ast(source))), _annotations(source)
+    nodes, annotated = list(ast_nodes(get_ast(source))), _find_annotations(source)
     found: dict[tuple[int, int], list[tuple[str, int]]] = {}
     for name in operator_names():
         if get_operator(name).arguments():
@@ -108,7 +108,7 @@ def _places(path: Path) -> Iterator[_Place]:
             yield _Place(path, line, column, tuple(changes))
 
 
-def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def _find_annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """From where to where annotations go: nothing evaluates them."""
     nodes = [
         annotation
@@ -122,12 +122,12 @@ def _annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     ]
 
 
-def sampled(count: int, seed: int) -> list[Mutant]:
+def sample(count: int, seed: int) -> list[Mutant]:
     """So many changes, no two in one place."""
     files = [path for folder in SERVED for path in sorted((ROOT / folder).rglob("*.py"))]
-    places = [place for path in files for place in _places(path.relative_to(ROOT))]
+    places = [place for path in files for place in _find_places(path.relative_to(ROOT))]
     places.sort(key=lambda place: place.key(seed))
-    mutants = (_mutant(place, seed) for place in places)
+    mutants = (_mutate(place, seed) for place in places)
     return list(islice((mutant for mutant in mutants if _compiles(mutant.source)), count))
 
 
@@ -139,7 +139,7 @@ def _compiles(source: str) -> bool:
     return True
 
 
-def _mutant(place: _Place, seed: int) -> Mutant:
+def _mutate(place: _Place, seed: int) -> Mutant:
     name, occurrence = min(place.changes, key=lambda change: _hash(place.key(seed) + change[0]))
     source = (ROOT / place.path).read_text()
     changed = mutate_code(source, get_operator(name)(), occurrence)
@@ -150,13 +150,13 @@ def _mutant(place: _Place, seed: int) -> Mutant:
     return Mutant(place.path, place.line, before, after, changed)
 
 
-def equivalents() -> dict[tuple[str, str], str]:
+def read_equivalents() -> dict[tuple[str, str], str]:
     """Reasons by the lines before and after."""
     named = tomllib.loads((Path(__file__).parent / "equivalent_mutants.toml").read_text())
     return {(each["before"], each["after"]): each["reason"] for each in named["mutant"]}
 
 
-def copied(folder: Path) -> Path:
+def copy_source(folder: Path) -> Path:
     """The source in a folder of its own, tasks and figures where the installed package has them."""
     without_caches = shutil.ignore_patterns("__pycache__")
     for name in ("kpflow_cli", "tests"):
@@ -202,15 +202,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
-    named, verdicts = equivalents(), {"caught": 0, "alive": 0, "equivalent": 0}
+    named, verdicts = read_equivalents(), {"caught": 0, "alive": 0, "equivalent": 0}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(asked.jobs) as threads:
         copies: Queue[Path] = Queue()
         for index in range(asked.jobs):
-            copies.put(copied(Path(folder, str(index))))
+            copies.put(copy_source(Path(folder, str(index))))
         if not passes(Path(folder, "0"), dict.fromkeys(sum(SERVED.values(), ()))):
             raise RuntimeError("the tests fail without any change")
 
-        def verdict(mutant: Mutant) -> tuple[str, Mutant]:
+        def judge(mutant: Mutant) -> tuple[str, Mutant]:
             if (mutant.before, mutant.after) in named:
                 return "equivalent", mutant
             copy = copies.get()
@@ -219,7 +219,7 @@ def main() -> int:
             finally:
                 copies.put(copy)
 
-        for found, mutant in threads.map(verdict, sampled(asked.count, asked.seed)):
+        for found, mutant in threads.map(judge, sample(asked.count, asked.seed)):
             verdicts[found] += 1
             reason = named.get((mutant.before, mutant.after))
             print(

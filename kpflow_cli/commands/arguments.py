@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from kpflow_cli.config.columns import WIDTH, align_columns
 from kpflow_cli.errors import UserError, nearest
+
+Settings = TypeVar("Settings")
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +67,7 @@ def describe_keys(schema: type) -> str:
     )
 
 
-def read_keys(words: list[str], schema: type, unknown: str) -> Any:
+def read_keys(words: list[str], schema: type[Settings], unknown: str) -> Settings:
     """The dataclass of what KEY=VALUE words say.
 
     Raises UserError for a value that is not valid, and for a word that is no key of it, which is
@@ -74,7 +76,8 @@ def read_keys(words: list[str], schema: type, unknown: str) -> Any:
     from kpflow_cli.config.declarations import keys_of
     from kpflow_cli.config.validation import check_keys
 
-    keys, values = keys_of(schema), {}
+    declared: type = schema
+    keys, values = keys_of(declared), {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in keys.declared:

@@ -26,9 +26,7 @@ def execute(words: list[str]) -> None:
 
 def read_settings(words: list[str]) -> Settings:
     """From KEY=VALUE words. Raises UserError that names a bad key or value."""
-    settings = read_keys(words, Settings, "bench has no key")
-    assert isinstance(settings, Settings)
-    return settings
+    return read_keys(words, Settings, "bench has no key")
 
 
 def _parser() -> Parser:

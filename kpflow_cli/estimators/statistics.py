@@ -27,7 +27,7 @@ from kpflow_cli.operators.reductions import PartialTrace
 PROBES, MOST_PROBES = 40, 640
 # vectors near the leading eigenspace that every estimate counts exactly: they carry most of the
 # variance of a plain one
-_SKETCH = 8
+SKETCH = 8
 
 
 def trace(
@@ -176,7 +176,7 @@ def cosine_alignment(
 
         align = partial(samplers[0].alignment, one[1], samplers[1], two[1])
         return until(tolerance, align, add, num_probes, most_probes)
-    sketch = range_sketch(first, _SKETCH, generator=generator)
+    sketch = range_sketch(first, SKETCH, generator=generator)
     both = Sampler(first, second, generator=generator, sketch=sketch)
     return until(tolerance, both.alignment, both.add, num_probes, most_probes)
 
@@ -258,7 +258,7 @@ def _estimate(
         return until(
             tolerance, lambda: statistic(traced.keeping(kept)), traced.add, num_probes, most_probes
         )
-    sketch = range_sketch(operator, _SKETCH, generator=generator)
+    sketch = range_sketch(operator, SKETCH, generator=generator)
     sampler = Sampler(operator, generator=generator, sketch=sketch)
     return until(
         tolerance, lambda: statistic(sampler.statistics()), sampler.add, num_probes, most_probes

@@ -6,11 +6,9 @@ import torch
 
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.estimators.probes import probe_block_size, random_frame, range_sketch
-from kpflow_cli.estimators.statistics import PROBES
+from kpflow_cli.estimators.statistics import PROBES, SKETCH
 from kpflow_cli.estimators.totals import vector_total
 from kpflow_cli.ntk import GlobalNTK
-
-_SKETCH = 8
 
 
 def layer_shares(
@@ -38,7 +36,7 @@ def layer_shares(
         (['0', '1'], 1.0)
     """
     generator = generator or torch.Generator().manual_seed(0)
-    sketch = range_sketch(ntk, _SKETCH, generator=generator)
+    sketch = range_sketch(ntk, SKETCH, generator=generator)
     frame = random_frame(ntk, num_probes, generator=generator, sketch=sketch)
     blocks = [ntk.forms_by_layer(part) for part in frame.vectors.split(probe_block_size(ntk))]
     forms = {layer: torch.cat([block[layer].cpu() for block in blocks]) for layer in blocks[0]}

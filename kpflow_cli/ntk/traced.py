@@ -80,7 +80,7 @@ class TracedTrajectory(Trajectory):
         """
         return self.traced.state
 
-    def ntk(self, *, compressed: bool = False) -> TracedNTK:
+    def ntk(self, *, compressed: bool = True) -> TracedNTK:
         """As ``Trajectory.ntk`` says, by automatic differentiation."""
         del compressed
         return TracedNTK(self.traced)

@@ -45,17 +45,17 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
 def read_status(run_dir: Path) -> dict[str, Any]:
     """run.json of a run folder, empty if there is none."""
     try:
-        record = json.loads((run_dir / "run.json").read_text())
+        status = json.loads((run_dir / "run.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def is_complete(run_dir: Path) -> bool:
     """Whether a run is finished and all CSV files it wrote are there."""
-    record = read_status(run_dir)
-    return record.get("status") == "complete" and all(
-        (run_dir / f"{name}.csv").exists() for name in record.get("tables", ())
+    status = read_status(run_dir)
+    return status.get("status") == "complete" and all(
+        (run_dir / f"{name}.csv").exists() for name in status.get("tables", ())
     )
 
 
@@ -155,9 +155,9 @@ class RunFolder:
         """Whether the plot of this name is there, PNG and PDF."""
         return all((self.path / "plots" / f"{name}.{suffix}").exists() for suffix in ("png", "pdf"))
 
-    def write_status(self, record: dict[str, Any]) -> None:
+    def write_status(self, status: dict[str, Any]) -> None:
         """Write run.json."""
-        self.write("run.json", (json.dumps(record, indent=2) + "\n").encode())
+        self.write("run.json", (json.dumps(status, indent=2) + "\n").encode())
 
     def read_status(self) -> dict[str, Any]:
         """run.json, empty if there is none."""

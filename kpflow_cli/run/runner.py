@@ -57,15 +57,15 @@ def run(
             print(run_dir, flush=True)
 
 
-def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:
+def _sessions(status: dict[str, Any]) -> list[dict[str, Any]]:
     """What made the run so far, session by session: the step that each reached, and what it ran on;
-    empty for an empty record.
+    empty for an empty status.
     """
-    if not record:
+    if not status:
         return []
     return [
-        *record.get("continues", []),
-        {key: record.get(key) for key in ("step", *provenance.made_by())},
+        *status.get("continues", []),
+        {key: status.get(key) for key in ("step", *provenance.made_by())},
     ]
 
 
@@ -105,12 +105,12 @@ class _Session:
         checkpoint = folder.latest_checkpoint()
         if checkpoint is not None:
             self._restore(checkpoint)
-        record = folder.read_status()
+        status = folder.read_status()
         at_end = self._recorded_step == self._last_step or all(
-            folder.has_table(name) for name in record.get("tables", ())
+            folder.has_table(name) for name in status.get("tables", ())
         )
-        self._was_complete = record.get("status") == "complete" and at_end
-        self._earlier: dict[str, Any] = record if checkpoint is not None else {}
+        self._was_complete = status.get("status") == "complete" and at_end
+        self._earlier: dict[str, Any] = status if checkpoint is not None else {}
         self._stopwatch = _Stopwatch(self._earlier.get("seconds", {}))
 
     def work(self, plots: Plots) -> None:
@@ -257,7 +257,7 @@ class _Session:
     def _write_status(self, status: str) -> None:
         config = self._plan.config
         seconds = self._stopwatch.seconds()
-        record = {
+        content = {
             "status": status,
             "step": self._trainer.step,
             "steps": self._last_step,
@@ -275,4 +275,4 @@ class _Session:
                 provenance.peak_memory_mib(), self._earlier.get("peak_memory_mib", 0.0)
             ),
         }
-        self._folder.write_status(record)
+        self._folder.write_status(content)

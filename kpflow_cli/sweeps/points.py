@@ -46,7 +46,7 @@ def state(path: Path, since: float) -> State:
 
 
 def was_written_since(path: Path, since: float) -> bool:
-    """Whether the record of a run folder was written at the time ``since`` or later."""
+    """Whether the status file of a run folder was written at the time ``since`` or later."""
     try:
         return (path / "run.json").stat().st_mtime >= since
     except OSError:

@@ -68,9 +68,9 @@ class ProgressLine:
                 self._counts[found] += 1
             elif (
                 was_written_since(path, self._since)
-                and (record := read_status(path)).get("status") == "running"
+                and (status := read_status(path)).get("status") == "running"
             ):
-                parts += record["step"] / (record["steps"] + 1)
+                parts += status["step"] / (status["steps"] + 1)
                 running += 1
         left = len(self._open) - running
         counts = (

@@ -17,21 +17,21 @@ from kpflow_cli.sweeps.points import SweepPoint
 
 
 def sweep_path(points: Sequence[SweepPoint], runs_dir: Path) -> Path:
-    """Where the record of a sweep is: one set of points has one, whatever order and whatever words
+    """Where a sweep file is: one set of points has one, whatever order and whatever words
     it was asked for in.
     """
     return runs_dir / "sweeps" / f"{identity_hash({'runs': _folders(points, runs_dir)})}.json"
 
 
 def write_sweep(points: Sequence[SweepPoint], runs_dir: Path, overrides: list[str]) -> float:
-    """Write the record of a sweep; returns when, by the clock of that file system. Raises UserError
+    """Write a sweep file; returns when, by the clock of that file system. Raises UserError
     if it cannot be written.
     """
     path = sweep_path(points, runs_dir)
-    record = {"overrides": overrides, "runs": _folders(points, runs_dir), **provenance.made_by()}
+    content = {"overrides": overrides, "runs": _folders(points, runs_dir), **provenance.made_by()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+        write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"run_dir={runs_dir}: cannot be written ({error.strerror})") from None
     return path.stat().st_mtime
@@ -42,9 +42,9 @@ def _folders(points: Sequence[SweepPoint], runs_dir: Path) -> list[str]:
 
 
 def read_sweep(path: Path) -> list[Path]:
-    """The run folders of a sweep. Raises UserError for a file that is no record."""
+    """The run folders of a sweep. Raises UserError for another file."""
     try:
         folders = json.loads(path.read_text())["runs"]
         return [path.parent.parent / folder for folder in folders]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the record of a sweep ({error})") from None
+        raise UserError(f"{path}: no sweep file ({error})") from None

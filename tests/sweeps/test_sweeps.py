@@ -199,7 +199,7 @@ def test_table_is_tidy(place: Path) -> None:
         ([], "table takes a sweep file or one quoted glob"),
         (["a", "b"], "table takes a sweep file or one quoted glob"),
         (["a", "outptu=x"], "no option 'outptu=x' (did you mean 'output'?)"),
-        (["counted.py"], "counted.py: not the record of a sweep"),
+        (["counted.py"], "counted.py: no sweep file"),
     ],
 )
 def test_mistakes_with_tables_are_told_in_one_line(

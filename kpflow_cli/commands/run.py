@@ -34,15 +34,12 @@ command continues what was interrupted.
 
 def execute(words: list[str]) -> None:
     """Make the run or the sweep that the arguments ask for, or show what they ask to see."""
-    from kpflow_cli.config.command_line import read_arguments, show
-    from kpflow_cli.config.help import write_help_page
+    from kpflow_cli.config.help import read_or_show
 
-    asked = read_arguments(words, "config")
-    if asked.helps:
-        print(write_help_page(_ABOUT, asked), end="")
-    elif asked.shows:
-        show(asked)
-    elif asked.is_sweep:
+    asked = read_or_show(words, "config", _ABOUT)
+    if asked is None:
+        return
+    if asked.is_sweep:
         from kpflow_cli.sweeps.command import sweep
 
         sweep(asked.overrides, asked.config_name)

@@ -33,15 +33,12 @@ errors and writes nothing; the exit status is 1 where one is above 1e-10.
 
 def execute(words: list[str]) -> None:
     """Verify what the arguments ask for, or show what they ask to see."""
-    from kpflow_cli.config.command_line import read_arguments, show
-    from kpflow_cli.config.help import write_help_page
+    from kpflow_cli.config.help import read_or_show
 
-    asked = read_arguments(words, "verify")
-    if asked.helps:
-        print(write_help_page(_ABOUT, asked), end="")
-    elif asked.shows:
-        show(asked)
-    elif asked.is_sweep:
+    asked = read_or_show(words, "verify", _ABOUT)
+    if asked is None:
+        return
+    if asked.is_sweep:
         from kpflow_cli.config.grid import grid
 
         _verify_all(grid(asked.overrides, asked.config_name))

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kpflow_cli.config.columns import align_columns
-from kpflow_cli.config.command_line import Arguments
+from kpflow_cli.config.command_line import Arguments, read_arguments, show
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.grid import compose_config
 from kpflow_cli.config.groups import describe_choices
@@ -26,6 +26,21 @@ Keys (key=value) of these choices: meaning (valid values) [value]
 
 {keys}
 """
+
+
+def read_or_show(words: list[str], config_name: str, about: str) -> Arguments | None:
+    """What the words ask to be done; None where they ask only to see something, the help page that
+    begins with ``about`` or what Hydra shows, which is then printed. Raises UserError for a mistake
+    in them.
+    """
+    asked = read_arguments(words, config_name)
+    if asked.helps:
+        print(write_help_page(about, asked), end="")
+    elif asked.shows:
+        show(asked)
+    else:
+        return asked
+    return None
 
 
 def write_help_page(about: str, arguments: Arguments) -> str:

@@ -9,7 +9,8 @@ from typing import Protocol, cast
 
 from kpflow_cli import __version__
 from kpflow_cli.config.columns import align_columns
-from kpflow_cli.errors import FailedRunError, UserError, nearest
+from kpflow_cli.errors import FailedRunError, UserError, describe_machine_error, nearest
+from kpflow_cli.process import Terminated, end_by, open_streams, raising_termination
 
 COMMANDS = ("run", "verify", "figure", "claims", "table", "bench", "list")
 
@@ -49,19 +50,28 @@ class Command(Protocol):
 
 def main() -> int:
     """Entry point; returns the exit status: 0, 1 for work that failed, 2 for a mistake in the
-    arguments, 130 after Ctrl-C.
+    arguments, 130 after Ctrl-C. A signal that ends processes ends this one too.
     """
+    open_streams()
+    # plots are ours to draw: neither a window nor a backend that is not there
+    os.environ["MPLBACKEND"] = "agg"
     try:
-        _dispatch(sys.argv[1:])
+        with raising_termination():
+            _dispatch(sys.argv[1:])
     except (UserError, FailedRunError) as error:
         _tell(str(error))
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         _tell("interrupted; the same command continues a run")
         return 130
-    except BrokenPipeError:
-        # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Terminated as error:
+        _tell(f"{error.signal.name}: ended; the same command continues a run")
+        end_by(error.signal)
+    except Exception as error:
+        told = describe_machine_error(error)
+        if told is None:
+            raise
+        _tell(told)
         return 1
     return 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 HELP = (
     "train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the "
@@ -50,8 +52,7 @@ def execute(words: list[str]) -> None:
 def _make_run(overrides: list[str], config_name: str) -> None:
     from kpflow_cli.config.grid import compose_point
     from kpflow_cli.config.validation import identity
-    from kpflow_cli.plotting.run_plots import PLOTS
-    from kpflow_cli.run.folder import run_path
+    from kpflow_cli.run.reading import run_path
     from kpflow_cli.run.runner import run
 
     point = compose_point(overrides, config_name)
@@ -61,4 +62,16 @@ def _make_run(overrides: list[str], config_name: str) -> None:
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )
-    run(point.config, path, PLOTS)
+    run(point.config, path, _load_plots())
+
+
+def _load_plots() -> Mapping[str, Any]:
+    """None where matplotlib cannot be loaded, as with a configuration of its own that it cannot
+    read: the numbers of a run do not depend on it.
+    """
+    try:
+        from kpflow_cli.plotting.run_plots import PLOTS
+    except Exception as error:
+        print(f"no plots: matplotlib cannot be loaded ({error})", flush=True)
+        return {}
+    return PLOTS

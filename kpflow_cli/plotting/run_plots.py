@@ -1,5 +1,5 @@
 """The plots of one run, each from the tables of its folder alone (``{stem: DataFrame}``, as
-``kpflow_cli.run.folder.read_tables`` gives).
+``kpflow_cli.run.reading.read_tables`` gives).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 from kpflow_cli.reproduction.building import Figure, build
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost
 from kpflow_cli.reproduction.specification import FigureSpec
-from kpflow_cli.run.folder import is_complete
+from kpflow_cli.run.reading import is_complete
 
 _LONG_MINUTES = 60
 
@@ -44,7 +44,7 @@ def list_figures(order: Order) -> None:
     print(f"profile={order.profile}; minutes on 2 cores, from nothing")
     for name in order.names:
         runs = order.runs(name)
-        done = sum(is_complete(run.path) for run in runs)
+        done = sum(is_complete(run.path, run.path.name) for run in runs)
         minutes = f"{order.minutes(name):g} min"
         print(
             f"  {name.removeprefix('fig'):<3} {minutes:>8}  {done} of {len(runs)} runs there  "

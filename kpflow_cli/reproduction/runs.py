@@ -15,7 +15,7 @@ from kpflow_cli.config.grid import grid, value_at
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.specification import FigureSpec
-from kpflow_cli.run.folder import is_complete, read_tables, run_path
+from kpflow_cli.run.reading import is_complete, read_tables, run_path
 from kpflow_cli.sweeps.cost import estimated_seconds, in_words
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
@@ -132,7 +132,7 @@ def _find_missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
         {
             run.path: SweepPoint(run.label, run.values, run.path)
             for run in runs
-            if not is_complete(run.path)
+            if not is_complete(run.path, run.path.name)
         }.values()
     )
 

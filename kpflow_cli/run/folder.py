@@ -1,89 +1,38 @@
-"""The run folder: identity, lock, atomic writes, checkpoints. The only code that writes.
-
-config.yaml          what determines the results, resolved
-*.csv                training, measurements, spectra and what is recorded of single checkpoints
-checkpoints/         step_<n>.pt at every measured step, latest.pt in between
-plots/               PNG and PDF
-run.json             seed, versions, platform, durations, status
+"""The folder of a run: config.yaml, run.json (its status), SHA256SUMS, CSV files, checkpoints,
+plots. The only code that writes there.
 """
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
-import torch
-from omegaconf import OmegaConf
+from filelock import FileLock, Timeout
 
 from kpflow_cli import __version__
-from kpflow_cli.errors import InUseError, UserError
-from kpflow_cli.run.identity import describe_difference, identity_hash
-from kpflow_cli.run.whole_files import csv_bytes, write_whole
+from kpflow_cli.errors import (
+    DamagedFileError,
+    InUseError,
+    LostFolderError,
+    UnwrittenFileError,
+    UserError,
+    reason_of,
+)
+from kpflow_cli.run.checkpoints import Checkpoint, Rows, pack_checkpoint, unpack_checkpoint
+from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run.layout import CHECKPOINTS, CONFIG, LOCK, MANIFEST, PLOTS, STATUS
+from kpflow_cli.run.manifest import checksum, is_intact, manifest_bytes, read_manifest
+from kpflow_cli.run.ownership import has_configuration, written_configuration
+from kpflow_cli.run.reading import damaged_tables, read_status
+from kpflow_cli.run.whole_files import csv_bytes, remove_partial_files, write_whole
 
-Rows = list[dict[str, Any]]
-_FORMAT = 1
-
-
-def run_path(runs_dir: Path, choices: Mapping[str, str], identity: dict[str, Any]) -> Path:
-    """Where a run goes that nobody names a folder for: ``<runs_dir>/<task>/<model>/<hash>``."""
-    return runs_dir / choices["task"] / choices["model"] / identity_hash(identity)
-
-
-def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
-    """Every CSV file of a run folder by its stem."""
-    return {path.stem: pd.read_csv(path) for path in sorted(run_dir.glob("*.csv"))}
-
-
-def read_status(run_dir: Path) -> dict[str, Any]:
-    """run.json of a run folder, empty if there is none."""
-    try:
-        status = json.loads((run_dir / "run.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
-
-
-def is_complete(run_dir: Path) -> bool:
-    """Whether a run is finished and all CSV files it wrote are there."""
-    status = read_status(run_dir)
-    return status.get("status") == "complete" and all(
-        (run_dir / f"{name}.csv").exists() for name in status.get("tables", ())
-    )
-
-
-def in_use(run_dir: Path) -> bool:
-    """Whether a process works in a run folder; a dead one holds no lock."""
-    try:
-        with (run_dir / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything needed to continue after ``step`` gradient steps.
-
-    Attributes:
-        model, optimizer: state dicts.
-        tables: rows of every CSV file so far, by its stem.
-    """
-
-    step: int
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
-    tables: dict[str, Rows]
+_PLOT_FORMATS = ("png", "pdf")
 
 
 class Drawing(Protocol):
@@ -99,39 +48,76 @@ class RunFolder:
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path = path
         self._identity = identity
+        self._lock_file = _identify(path / LOCK)
+        self._has_manifest = read_manifest(path) is not None
+        configuration = {CONFIG: checksum(written_configuration(identity))}
+        self._checksums = (read_manifest(path) or {}) | configuration
 
-    def latest_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint of the highest step; None in a new folder. Raises UserError if any
-        checkpoint is truncated or another run's.
+    def latest_checkpoint(self, tell: Callable[[str], None]) -> Checkpoint | None:
+        """The checkpoint of the highest step that is as it was written, None where there is none;
+        ``tell`` is told of those that are not.
+
+        Raises UserError for one of another run.
         """
-        checkpoints = [
-            self.load_checkpoint(path) for path in sorted((self.path / "checkpoints").glob("*.pt"))
-        ]
-        return max(checkpoints, key=lambda checkpoint: checkpoint.step, default=None)
+        folder = self.path / CHECKPOINTS
+        latest = self._undamaged(folder / "latest.pt", tell)
+        steps = {
+            int(named[1]): path
+            for path in folder.glob("step_*.pt")
+            if (named := re.fullmatch(r"step_(\d{1,18})", path.stem))
+        }
+        for step in sorted(steps, reverse=True):
+            if latest is not None and step < latest.step:
+                break
+            found = self._undamaged(steps[step], tell)
+            if found is not None:
+                return found
+        return latest
+
+    def _undamaged(self, path: Path, tell: Callable[[str], None]) -> Checkpoint | None:
+        if not path.exists():
+            return None
+        try:
+            return self.load_checkpoint(path)
+        except DamagedFileError as error:
+            tell(f"{error}; continuing without it")
+            return None
+
+    def load_checkpoint(self, path: Path) -> Checkpoint:
+        """A checkpoint of this run. Raises DamagedFileError for a file that is none as it was
+        written, UserError for another run's.
+        """
+        try:
+            checkpoint = unpack_checkpoint(path.read_bytes(), self._identity)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{path}: not a whole kpflow checkpoint ({error})") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        except OSError as error:
+            raise DamagedFileError(f"{path}: cannot be read ({reason_of(error)})") from None
+        if path.stem not in ("latest", f"step_{checkpoint.step}"):
+            raise DamagedFileError(f"{path}: holds step {checkpoint.step}, not what its name says")
+        return checkpoint
 
     def save_checkpoint(self, checkpoint: Checkpoint, *, measured: bool) -> None:
         """Write ``step_<n>.pt`` for a measured step, ``latest.pt`` otherwise."""
-        content = vars(checkpoint) | {
-            "format": _FORMAT,
-            "kpflow": __version__,
-            "config": self._identity,
-            "seed": self._identity["seed"],
-        }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        self.write(
-            f"checkpoints/{f'step_{checkpoint.step}' if measured else 'latest'}.pt",
-            buffer.getvalue(),
-        )
+        name = f"step_{checkpoint.step}" if measured else "latest"
+        self.write(f"{CHECKPOINTS}/{name}.pt", pack_checkpoint(checkpoint, self._identity))
 
     def remove_intermediate_checkpoint(self) -> None:
         """Delete ``latest.pt``, once a measured checkpoint is newer."""
-        (self.path / "checkpoints" / "latest.pt").unlink(missing_ok=True)
+        (self.path / CHECKPOINTS / "latest.pt").unlink(missing_ok=True)
 
     def write_tables(self, tables: dict[str, Rows]) -> None:
         """Write each table as a CSV file of its name."""
         for name, rows in tables.items():
             self.write(f"{name}.csv", csv_bytes(pd.DataFrame(rows)))
+
+    def damaged_tables(self, status: dict[str, Any]) -> list[str]:
+        """Stems of the CSV files that a status names and that are not there as they were
+        written.
+        """
+        return damaged_tables(self.path, status, self._checksums if self._has_manifest else None)
 
     def write_drawing(self, name: str, drawing: Drawing) -> None:
         """Write ``plots/<name>.png`` and ``.pdf``; their metadata say what made them."""
@@ -139,61 +125,59 @@ class RunFolder:
             f"kpflow {__version__}, configuration {identity_hash(self._identity)}, seed "
             f"{self._identity['seed']}"
         )
-        for suffix, metadata in (
-            ("png", {"Software": made_by}),
-            ("pdf", {"Creator": made_by, "CreationDate": None}),
-        ):
+        metadata = {"png": {"Software": made_by}, "pdf": {"Creator": made_by, "CreationDate": None}}
+        for suffix in _PLOT_FORMATS:
             buffer = io.BytesIO()
-            drawing.savefig(buffer, format=suffix, metadata=metadata)
-            self.write(f"plots/{name}.{suffix}", buffer.getvalue())
-
-    def has_table(self, name: str) -> bool:
-        """Whether the CSV file of this name is there."""
-        return (self.path / f"{name}.csv").exists()
+            drawing.savefig(buffer, format=suffix, metadata=metadata[suffix])
+            self.write(f"{PLOTS}/{name}.{suffix}", buffer.getvalue())
 
     def has_drawing(self, name: str) -> bool:
-        """Whether the plot of this name is there, PNG and PDF."""
-        return all((self.path / "plots" / f"{name}.{suffix}").exists() for suffix in ("png", "pdf"))
+        """Whether the plot of this name is there as it was written, PNG and PDF."""
+        names = [f"{PLOTS}/{name}.{suffix}" for suffix in _PLOT_FORMATS]
+        if not self._has_manifest:
+            return all((self.path / each).exists() for each in names)
+        return all(is_intact(self.path, each, self._checksums) for each in names)
 
     def write_status(self, status: dict[str, Any]) -> None:
-        """Write run.json."""
-        self.write("run.json", (json.dumps(status, indent=2) + "\n").encode())
+        """Write run.json, then the manifest of all that was written so far."""
+        content = {**status, "manifest": MANIFEST}
+        self.write(STATUS, (json.dumps(content, indent=2) + "\n").encode())
+        self.write_manifest()
+
+    def write_manifest(self) -> None:
+        """Write the checksums of all that was written so far."""
+        self.write(MANIFEST, manifest_bytes(self._checksums))
+        self._has_manifest = True
+
+    def read_tables(self) -> dict[str, pd.DataFrame]:
+        """Every CSV file by its stem, as it was written."""
+        return {
+            path.stem: pd.read_csv(path)
+            for path in sorted(self.path.glob("*.csv"))
+            if path.name in self._checksums or not self._has_manifest
+        }
 
     def read_status(self) -> dict[str, Any]:
-        """run.json, empty if there is none."""
-        return read_status(self.path)
+        """run.json, empty if there is none of this run."""
+        status = read_status(self.path)
+        return status if status.get("hash") == identity_hash(self._identity) else {}
+
+    def write_configuration(self) -> None:
+        """Write config.yaml."""
+        self.write(CONFIG, written_configuration(self._identity))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all: a temporary file, flushed to disk, then renamed."""
+        """Write a file whole or not at all. Raises LostFolderError where the folder is not there
+        any more, UnwrittenFileError where it cannot be written.
+        """
+        if _identify(self.path / LOCK) != self._lock_file:
+            raise LostFolderError(self.path)
         path = self.path / name
-        path.parent.mkdir(exist_ok=True)
+        if path.parent != self.path:
+            _make_folder(path.parent)
         write_whole(path, content)
-
-    def load_checkpoint(self, path: Path) -> Checkpoint:
-        """A checkpoint of this run. Raises UserError for a file that is none."""
-        try:
-            content = torch.load(path, weights_only=True, map_location="cpu")
-            checkpoint = Checkpoint(*(content[name] for name in Checkpoint.__dataclass_fields__))
-            config, written_as = content["config"], content["format"]
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"{path}: not a whole kpflow checkpoint ({reason:.120}); move it away to continue "
-                "from the one before"
-            ) from None
-        if config != self._identity:
-            raise UserError(
-                f"{path}: a checkpoint of another configuration; "
-                f"{describe_difference(config, self._identity)}"
-            )
-        if written_as != _FORMAT:
-            raise UserError(
-                f"{path}: written in format {written_as}; this kpflow reads format {_FORMAT}"
-            )
-        named = re.fullmatch(r"step_(\d+)", path.stem)
-        if (named and int(named[1]) != checkpoint.step) or not (named or path.stem == "latest"):
-            raise UserError(f"{path}: holds step {checkpoint.step}, not what its name says")
-        return checkpoint
+        if path.parent.name != CHECKPOINTS and name != MANIFEST:
+            self._checksums[name] = checksum(content)
 
 
 @contextmanager
@@ -203,49 +187,34 @@ def open_run_folder(path: Path, identity: dict[str, Any]) -> Iterator[RunFolder]
     Raises UserError, and touches nothing, if ``path`` is no folder, cannot be written, holds
     something else or another configuration's run; InUseError if another process works in it.
     """
-    _refuse_foreign(path, identity)
+    has_configuration(path, identity)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("a")
+        held = FileLock(path / LOCK, blocking=False).acquire()
+    except Timeout:
+        raise InUseError(f"run_dir={path}: in use by another kpflow process") from None
     except OSError as error:
-        raise UserError(f"run_dir={path}: cannot be written ({error.strerror})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InUseError(f"run_dir={path}: in use by another kpflow process") from None
-        _refuse_foreign(path, identity)
-        folder = RunFolder(path, identity)
-        if not (path / "config.yaml").exists():
-            folder.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(identity)).encode())
-        yield folder
+        raise UserError(f"run_dir={path}: cannot be written ({reason_of(error)})") from None
+    with held:
+        configured = has_configuration(path, identity)
+        for folder in (path, path / CHECKPOINTS, path / PLOTS):
+            remove_partial_files(folder)
+        opened = RunFolder(path, identity)
+        if not configured:
+            opened.write_configuration()
+        yield opened
 
 
-def _refuse_foreign(path: Path, identity: dict[str, Any]) -> None:
+def _identify(path: Path) -> tuple[int, int] | None:
     try:
-        if not path.exists():
-            return
-        if not path.is_dir():
-            raise UserError(f"run_dir={path}: not a folder")
-        entries = [entry.name for entry in path.iterdir()]
-        if "config.yaml" not in entries:
-            # what a run killed in its first moments leaves behind
-            foreign = [name for name in entries if name not in (".lock", ".config.yaml.partial")]
-            if foreign:
-                raise UserError(
-                    f"run_dir={path}: holds files that are no kpflow run, such as {min(foreign)}"
-                )
-            return
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"run_dir={path}: cannot be read ({error.strerror})") from None
-    try:
-        found = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
-    except Exception as error:
-        raise UserError(
-            f"run_dir={path}: config.yaml cannot be read ({str(error).splitlines()[0]})"
-        ) from None
-    if found != identity:
-        raise UserError(
-            f"run_dir={path}: holds a run of another configuration; "
-            f"{describe_difference(found, identity)}"
-        )
+        raise UnwrittenFileError(path, error) from None

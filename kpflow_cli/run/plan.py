@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
+from kpflow_cli.run.identity import canonical_json
 from kpflow_cli.run.randomness import Randomness
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
@@ -37,7 +37,7 @@ class Plan:
     def __init__(self, config: DictConfig) -> None:
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
-        self.randomness = Randomness(config.seed, json.dumps(identity(config), sort_keys=True))
+        self.randomness = Randomness(config.seed, canonical_json(identity(config)))
         self.task: Task = construct("task", config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):

@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import resource
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kpflow_cli import __version__
+
+# Windows has none
+resource: ModuleType | None
+try:
+    resource = import_module("resource")
+except ImportError:
+    resource = None
 
 _LIBRARIES = ("torch", "hydra-core", "omegaconf", "numpy", "pandas", "matplotlib", "tqdm")
 
@@ -54,12 +61,26 @@ def _git(*arguments: str, cwd: Path) -> str:
 
 @functools.cache
 def describe_platform() -> dict[str, Any]:
-    """Operating system, processor architecture and core count."""
-    return {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()}
+    """Operating system, processor architecture and core count; where torch has a GPU, its name and
+    the version of CUDA.
+    """
+    import torch
+
+    gpus = [
+        torch.cuda.get_device_name(index)
+        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    ]
+    accelerator = {"gpus": gpus, "cuda": torch.version.cuda} if gpus else {}
+    system = {"system": platform.platform(), "machine": platform.machine()}
+    return {**system, "cores": os.cpu_count(), **accelerator}
 
 
-def peak_memory_mib() -> float:
-    """Largest resident memory of this process so far, in MiB."""
+def peak_memory_mib() -> float | None:
+    """Largest resident memory of this process so far, in MiB; None where the operating system does
+    not tell.
+    """
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, Linux KiB
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,24 @@ import torch
 from omegaconf import DictConfig
 
 from kpflow_cli.config.validation import identity
-from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.errors import (
+    FailedRunError,
+    UnwrittenFileError,
+    UserError,
+    describe_machine_error,
+)
 from kpflow_cli.measures.checkpoint import measure
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.measures.records.scene import Scene
 from kpflow_cli.measures.rows import Measured
 from kpflow_cli.ntk import global_ntk
-from kpflow_cli.run import provenance, tables
-from kpflow_cli.run.folder import Checkpoint, Drawing, Rows, RunFolder, open_run_folder, read_tables
-from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run import tables
+from kpflow_cli.run.checkpoints import Checkpoint, Rows, refuse_unreadable_state
+from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
-from kpflow_cli.run.signals import StopSignals
+from kpflow_cli.run.signals import Stopped, StopSignals
+from kpflow_cli.run.status import Stopwatch, describe_status
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -57,38 +65,6 @@ def run(
             print(run_dir, flush=True)
 
 
-def _sessions(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """What made the run so far, session by session: the step that each reached, and what it ran on;
-    empty for an empty status.
-    """
-    if not status:
-        return []
-    return [
-        *status.get("continues", []),
-        {key: status.get(key) for key in ("step", *provenance.made_by())},
-    ]
-
-
-class _Stopwatch:
-    """Seconds spent on each activity; exactly one is always under way."""
-
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self._seconds = dict(seconds)
-        self._activity, self._since = "starting", time.perf_counter()
-
-    def switch(self, activity: str) -> None:
-        """Go on with another activity."""
-        self.seconds()
-        self._activity = activity
-
-    def seconds(self) -> dict[str, float]:
-        """Seconds of each activity until now."""
-        now = time.perf_counter()
-        self._seconds[self._activity] = self._seconds.get(self._activity, 0.0) + now - self._since
-        self._since = now
-        return {activity: round(seconds, 3) for activity, seconds in self._seconds.items()}
-
-
 class _Session:
     """The state of a run at work: trainer, tables so far, durations."""
 
@@ -96,64 +72,78 @@ class _Session:
         self, plan: Plan, folder: RunFolder, progress: Callable[[int, int], Reporter]
     ) -> None:
         self._plan, self._folder, self._make_progress = plan, folder, progress
+        self._identity = identity(plan.config)
         self.stop_signals = StopSignals()
         self._error: str | None = None
         self._trainer = plan.trainer()
         self._last_step: int = plan.config.training.steps
         self._tables: dict[str, Rows] = {}
         self._recorded_step = -1
-        checkpoint = folder.latest_checkpoint()
+        self._refuse_unwritable()
+        lost: list[str] = []
+        checkpoint = folder.latest_checkpoint(lost.append)
+        for line in lost:
+            _tell(line)
         if checkpoint is not None:
             self._restore(checkpoint)
         status = folder.read_status()
-        at_end = self._recorded_step == self._last_step or all(
-            folder.has_table(name) for name in status.get("tables", ())
-        )
+        self._damaged = folder.damaged_tables(status)
+        # whoever has deleted the checkpoints of a complete run wants no others
+        at_end = self._recorded_step == self._last_step or not (self._damaged or lost)
         self._was_complete = status.get("status") == "complete" and at_end
         self._earlier: dict[str, Any] = status if checkpoint is not None else {}
-        self._stopwatch = _Stopwatch(self._earlier.get("seconds", {}))
+        self._stopwatch = Stopwatch(self._earlier.get("seconds", {}))
 
     def work(self, plots: Plots) -> None:
         """Do what is left to do."""
         if self._was_complete:
-            print(f"all {self._last_step} steps are done and measured already", flush=True)
+            _tell(f"all {self._last_step} steps are done and measured already")
             self._write_outputs(plots)
             return
         with self._recording():
             self._train()
-            self._write_outputs(plots)
+            with self.stop_signals.breaking_off():
+                self._write_outputs(plots)
+
+    def _refuse_unwritable(self) -> None:
+        """Find out before any work whether what the run will write is something that can be read
+        back.
+        """
+        refuse_unreadable_state(self._plan.model.state_dict())
+        tables.plain_rows("training", [self._plan.evaluation.scores(self._plan.model)])
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:
-            self._plan.model.load_state_dict(checkpoint.model)
-            self._trainer.optimizer.load_state_dict(checkpoint.optimizer)
-        except (RuntimeError, ValueError, KeyError) as error:
+            self._trainer.restore(
+                checkpoint.step, checkpoint.model, checkpoint.optimizer, checkpoint.buffers
+            )
+        except ValueError as error:
             raise UserError(
                 f"{self._folder.path}: the checkpoint of step {checkpoint.step} does not fit the "
                 f"model ({error})"
             ) from None
-        self._trainer.step = self._recorded_step = checkpoint.step
+        self._recorded_step = checkpoint.step if checkpoint.recorded else checkpoint.step - 1
         self._tables = checkpoint.tables
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
         """Keep run.json true to how the block goes."""
-        outcome = "interrupted"
         self._write_status("running")
         try:
             yield
-            outcome = "complete"
-        except Exception as error:
-            outcome = "diverged" if isinstance(error, FailedRunError) else "failed"
-            self._error = f"{type(error).__name__}: {error}"
+        except BaseException as error:
+            outcome = _outcome(error)
+            if outcome != "interrupted":
+                self._error = f"{type(error).__name__}: {error}"
+            with suppress(FailedRunError):
+                self._write_status(outcome)
             raise
-        finally:
-            self._write_status(outcome)
+        self._write_status("complete")
 
     def _train(self) -> None:
         """Train to the last step, measuring and saving on the way."""
-        if self._recorded_step >= 0:
-            print(f"continuing from step {self._recorded_step}", flush=True)
+        if self._trainer.step > 0 or self._recorded_step >= 0:
+            _tell(f"continuing from step {self._trainer.step}")
         progress = self._make_progress(self._last_step, self._trainer.step)
         self._stopwatch.switch("training")
         try:
@@ -162,7 +152,9 @@ class _Session:
                 if self._trainer.step > self._recorded_step:
                     self._visit(self._trainer.step, loss, progress)
                 if self.stop_signals.received:
-                    self._stop()
+                    self._stop(self._checkpoint())
+        except UnwrittenFileError:
+            raise
         except FailedRunError:
             self._write_tables()
             raise
@@ -170,55 +162,110 @@ class _Session:
             progress.close()
         self._folder.remove_intermediate_checkpoint()
 
-    def _stop(self) -> None:
+    def _stop(self, checkpoint: Checkpoint) -> None:
         """Save all there is, then let the signal do what it would have done at once; go on where
         that leaves us alive.
         """
-        self._save(self._trainer.step, measured=False)
+        self._folder.save_checkpoint(checkpoint, measured=False)
         self._write_status("interrupted")
-        print(
+        _tell(
             f"{self.stop_signals.received} at step {self._trainer.step}: saved; the same command "
-            "continues",
-            flush=True,
+            "continues"
         )
         self.stop_signals.pass_on()
         self._write_status("running")
 
     def _write_outputs(self, plots: Plots) -> None:
         """Write CSV files and plots: all of them, or, where the run was complete before, those that
-        are missing.
+        are missing or damaged.
         """
         self._stopwatch.switch("plotting")
-        self._write_tables(missing_only=self._was_complete)
-        tables_written = read_tables(self._folder.path)
-        for name, draw in plots.items():
-            if not (self._was_complete and self._folder.has_drawing(name)):
-                drawing = draw(tables_written)
-                if drawing is not None:
-                    self._folder.write_drawing(name, drawing)
+        if not self._was_complete:
+            self._write_tables()
+        elif self._damaged:
+            files = ", ".join(f"{name}.csv" for name in self._damaged)
+            _tell(f"{files}: not there as written; written again from the last checkpoint")
+            self._write_tables(self._damaged)
+        wanted = [
+            name for name in plots if not (self._was_complete and self._folder.has_drawing(name))
+        ]
+        written = self._folder.read_tables() if wanted else {}
+        drawn = [name for name in wanted if self._draw(name, partial(plots[name], written))]
+        if self._was_complete and (self._damaged or drawn):
+            self._folder.write_manifest()
+
+    def _draw(self, name: str, draw: Callable[[], Drawing | None]) -> bool:
+        """Draw a plot and write it down; whether that was possible."""
+        try:
+            drawing = draw()
+            if drawing is not None:
+                self._folder.write_drawing(name, drawing)
+        except FailedRunError:
+            raise
+        except Exception as error:
+            # the numbers are there, and the same command draws what is missing
+            _tell(f"plots/{name}: not drawn ({type(error).__name__}: {error})")
+            return False
+        return drawing is not None
 
     def _visit(self, step: int, loss: float, progress: Reporter) -> None:
         """Record one step: evaluate, measure, save, as far as each is due."""
         config = self._plan.config
+        found: dict[str, Rows] = {}
         if step % config.training.evaluation_interval == 0 or step == self._last_step:
-            self._add(
-                "training",
-                [{"step": step, "loss": loss, **self._plan.evaluation.scores(self._plan.model)}],
-            )
-        if step in self._plan.schedule:
+            scores = self._plan.evaluation.scores(self._plan.model)
+            found["training"] = [{"step": step, "loss": loss, **scores}]
+        is_measured = step in self._plan.schedule
+        if is_measured:
             progress.show_measuring()
             self._stopwatch.switch("measuring")
-            progress.show_measured(step, self._measure(step))
-            self._save(step, measured=True)
-            self._write_tables()
-            self._stopwatch.switch("training")
-            self._write_status("running")
-        elif step % config.save_interval == 0:
-            self._save(step, measured=False)
+            measured, rows = self._measure_unless_stopped(step)
+            progress.show_measured(step, measured)
+            found |= rows
+        for table, new in found.items():
+            self._tables.setdefault(table, []).extend(tables.plain_rows(table, new))
+        self._recorded_step = step
+        if is_measured or step % config.save_interval == 0:
+            self._folder.save_checkpoint(self._checkpoint(), measured=is_measured)
+            if is_measured:
+                self._write_tables()
+                self._stopwatch.switch("training")
             self._write_status("running")
 
-    def _measure(self, step: int) -> Measured:
-        """Measure everything at one step and add the rows to the tables."""
+    def _measure_unless_stopped(self, step: int) -> tuple[Measured, dict[str, Rows]]:
+        """Measure at one step. A signal drops what is measured of it so far and saves what was
+        before; where that leaves us alive, it is measured from the start.
+        """
+        before = self._checkpoint()
+        before = replace(before, model=copy.deepcopy(before.model))
+        while True:
+            try:
+                with self.stop_signals.breaking_off():
+                    return self._measure(step)
+            except Stopped:
+                self._put_back_buffers(before.model)
+                self._stop(before)
+
+    def _put_back_buffers(self, state: dict[str, Any]) -> None:
+        """Measuring, broken off, may leave buffers of the model changed."""
+        for name, buffer in self._plan.model.named_buffers():
+            if name in state and not torch.equal(buffer, state[name]):
+                buffer.data.copy_(state[name])
+
+    def _checkpoint(self) -> Checkpoint:
+        """All there is at this step, recorded or not."""
+        step = self._trainer.step
+        return Checkpoint(
+            step,
+            self._plan.model.state_dict(),
+            self._trainer.optimizer.state_dict(),
+            self._tables,
+            self._trainer.buffers,
+            recorded=self._recorded_step == step,
+        )
+
+    def _measure(self, step: int) -> tuple[Measured, dict[str, Rows]]:
+        """What is measured at one step, and the rows of it for each table."""
         plan = self._plan
         trajectory, precise = plan.trajectories()
         generator = plan.randomness.generator("probes", step)
@@ -228,51 +275,52 @@ class _Session:
             measured = measure(ntk, directions, plan.analysis, generator, precise=precise_ntk)
         except FailedRunError as error:
             raise FailedRunError(f"step {step}: {error}") from None
-        self._add("measurements", tables.measurement_rows(step, measured))
-        self._add("spectra", tables.spectrum_rows(step, measured))
+        found: dict[str, Rows] = {
+            "measurements": list(tables.measurement_rows(step, measured)),
+            "spectra": list(tables.spectrum_rows(step, measured)),
+        }
         if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
             scene = Scene(
                 plan.model, plan.evaluation, self._trainer.batch, trajectory, ntk, generator
             )
             for name in plan.analysis.records:
                 for table, rows in RECORDS[name].rows(scene).items():
-                    self._add(table, ({"step": step, **row} for row in rows))
-        return measured
+                    found.setdefault(table, []).extend({"step": step, **row} for row in rows)
+        return measured, found
 
-    def _add(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
-        self._tables.setdefault(table, []).extend(rows)
+    def _written_tables(self) -> dict[str, Rows]:
+        return {name: rows for name, rows in self._tables.items() if rows}
 
-    def _save(self, step: int, *, measured: bool) -> None:
-        model, optimizer = self._plan.model.state_dict(), self._trainer.optimizer.state_dict()
-        self._folder.save_checkpoint(
-            Checkpoint(step, model, optimizer, self._tables), measured=measured
-        )
-
-    def _write_tables(self, *, missing_only: bool = False) -> None:
-        kept = {name: rows for name, rows in self._tables.items() if rows}
-        if missing_only:
-            kept = {name: rows for name, rows in kept.items() if not self._folder.has_table(name)}
-        self._folder.write_tables(kept)
+    def _write_tables(self, names: Iterable[str] | None = None) -> None:
+        """Write the CSV files of these names, of all there are where none are named."""
+        there = self._written_tables()
+        chosen = there if names is None else {name: there[name] for name in names if name in there}
+        self._folder.write_tables(chosen)
 
     def _write_status(self, status: str) -> None:
-        config = self._plan.config
-        seconds = self._stopwatch.seconds()
-        content = {
-            "status": status,
-            "step": self._trainer.step,
-            "steps": self._last_step,
-            "seed": config.seed,
-            "hash": identity_hash(identity(config)),
-            "config": identity(config),
-            **provenance.made_by(),
-            **({} if self._error is None else {"error": self._error}),
-            "continues": _sessions(self._earlier),
-            "duration": round(sum(seconds.values()), 3),
-            "seconds": seconds,
-            "tables": sorted(name for name, rows in self._tables.items() if rows)
-            or self._earlier.get("tables", []),
-            "peak_memory_mib": max(
-                provenance.peak_memory_mib(), self._earlier.get("peak_memory_mib", 0.0)
-            ),
-        }
-        self._folder.write_status(content)
+        self._folder.write_status(
+            describe_status(
+                status,
+                step=self._trainer.step,
+                steps=self._last_step,
+                identity=self._identity,
+                error=self._error,
+                earlier=self._earlier,
+                seconds=self._stopwatch.seconds(),
+                tables=sorted(self._written_tables()) or self._earlier.get("tables", []),
+            )
+        )
+
+
+def _outcome(error: BaseException) -> str:
+    """What run.json says of a run that ended so: ``interrupted`` where the same command can go
+    on.
+    """
+    resumable = isinstance(error, UnwrittenFileError) or describe_machine_error(error)
+    if resumable or not isinstance(error, Exception):
+        return "interrupted"
+    return "diverged" if isinstance(error, FailedRunError) else "failed"
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)

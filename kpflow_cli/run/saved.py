@@ -13,8 +13,9 @@ from kpflow_cli.config.validation import read_only
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import GlobalNTK, Trajectory, global_ntk
-from kpflow_cli.run.folder import RunFolder, read_tables
+from kpflow_cli.run.folder import RunFolder
 from kpflow_cli.run.plan import Plan
+from kpflow_cli.run.reading import read_tables
 
 
 class SavedRun:

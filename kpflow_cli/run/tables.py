@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import NoneType
 from typing import Any
 
+from kpflow_cli.errors import UserError
 from kpflow_cli.measures.rows import Measured
+
+# what a CSV file and a checkpoint give back as it was
+_PLAIN = (int, float, str, bool, NoneType)
+
+
+def plain_rows(table: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table with scalars of numpy and torch as Python's numbers. Raises UserError for a
+    value that is neither a number nor text.
+    """
+    return [
+        {
+            column: value if type(value) in _PLAIN else _plain(table, column, value)
+            for column, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def _plain(table: str, column: str, value: Any) -> Any:
+    try:
+        scalar = value.item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        scalar = value
+    if type(scalar) in _PLAIN:
+        return scalar
+    raise UserError(
+        f"{table}.csv: its column {column} is to be a number or text, got {type(value).__name__}"
+    )
 
 
 def measurement_rows(step: int, measured: Measured) -> Iterator[dict[str, Any]]:

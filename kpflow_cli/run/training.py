@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.measures.evaluation import refuse_not_finite
@@ -49,6 +50,8 @@ class Trainer:
 
     Attributes:
         step: gradient steps taken so far.
+        buffers: of the model, as they were before the forward pass of ``step``, which may change
+            them, as that of a normalization does.
     """
 
     model: Model
@@ -57,6 +60,32 @@ class Trainer:
     randomness: Randomness
     batch_size: int
     step: int = 0
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+
+    def restore(
+        self,
+        step: int,
+        model: dict[str, Any],
+        optimizer: dict[str, Any],
+        buffers: dict[str, Tensor],
+    ) -> None:
+        """Be where a trainer was before the forward pass of a step, which had these state dicts and
+        buffers. Raises ValueError where they do not fit.
+        """
+        configured = [dict(group) for group in self.optimizer.param_groups]
+        try:
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict(optimizer)
+            own = dict(self.model.named_buffers())
+            for name, buffer in buffers.items():
+                own[name].data.copy_(buffer)
+        except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(str(error)) from None
+        for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
+            for name in self.optimizer.defaults:
+                if group.get(name) != wanted[name]:
+                    raise ValueError(f"{name}={group.get(name)} there, {wanted[name]} here")
+        self.step = step
 
     def batch(self) -> Batch:
         """That of the gradient step from ``step`` on."""
@@ -75,6 +104,7 @@ class Trainer:
         """
         while True:
             batch = self.batch()
+            self.buffers = {name: each.clone() for name, each in self.model.named_buffers()}
             # dropout, where a network has it, draws from torch's global generator
             with self.randomness.global_generator("dropout", self.step):
                 loss = nn.functional.mse_loss(

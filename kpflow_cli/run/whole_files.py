@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import sys
 from pathlib import Path
 
 import pandas as pd
+
+from kpflow_cli.errors import UnwrittenFileError
+
+_PARTIAL = ".*.partial"
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
@@ -18,40 +20,41 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file, flushed to disk, then renamed. Writers of
-    one file take turns.
+    """Write a file whole or not at all: a temporary file of a name of its own, flushed to disk,
+    then renamed. Of several writers at once the last one's content stays.
+
+    Raises UnwrittenFileError, and leaves the file as it was, where that cannot be.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with _lock(partial) as stream:
-        stream.truncate(0)
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-        partial.replace(path)
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def _lock(partial: Path) -> Iterator[io.BufferedRandom]:
-    """A temporary file, locked; what a killed writer left in it is still there."""
-    while True:
-        with partial.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            # whoever had the lock before has renamed this file: the name is free or another
-            # writer's
-            if _is_at(stream, partial):
-                yield stream
-                return
-
-
-def _is_at(stream: io.BufferedRandom, path: Path) -> bool:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+        try:
+            with partial.open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UnwrittenFileError(path, error) from None
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Delete what killed writers left in a folder that nobody else writes to."""
+    for path in folder.glob(_PARTIAL):
+        path.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is what a killed writer leaves."""
+    return path.match(_PARTIAL)
 
 
 def _sync_folder(path: Path) -> None:
+    # Windows opens no folders
+    if sys.platform == "win32":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

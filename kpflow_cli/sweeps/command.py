@@ -9,8 +9,8 @@ from typing import Any
 from kpflow_cli.config.grid import GridPoint, grid
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.run.folder import run_path
 from kpflow_cli.run.identity import identity_hash
+from kpflow_cli.run.reading import run_path
 from kpflow_cli.sweeps.launchers import launcher_engine
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.sweeps.settling import list_failures, settle

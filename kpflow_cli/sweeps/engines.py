@@ -36,7 +36,8 @@ def local_processes(threads: int) -> Engine:
                 return [worker.result() for worker in started]
             except BrokenProcessPool:
                 raise FailedRunError("a worker process died; the same command continues") from None
-            except KeyboardInterrupt:
+            except BaseException:
+                # each saves what it has, and ends
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in multiprocessing.active_children():
                     process.terminate()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from kpflow_cli.config.validation import read_only
-from kpflow_cli.run.folder import is_complete, read_status
+from kpflow_cli.run.reading import is_complete, read_status
 
 State = Literal["complete", "failed", "open"]
 
@@ -35,10 +35,10 @@ class SweepPoint:
 
 
 def state(path: Path, since: float) -> State:
-    """Of the run in a folder: ``complete``; ``failed`` after the time ``since``; else ``open``,
-    there is work to do or under way.
+    """Of the run in a folder that is called by its hash: ``complete``; ``failed`` after the time
+    ``since``; else ``open``, there is work to do or under way.
     """
-    if is_complete(path):
+    if is_complete(path, path.name):
         return "complete"
     if not was_written_since(path, since):
         return "open"

@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from kpflow_cli.run.folder import read_status
+from kpflow_cli.run.reading import read_status
 from kpflow_cli.sweeps.points import SweepPoint, state, was_written_since
 
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
@@ -70,7 +70,7 @@ class ProgressLine:
                 was_written_since(path, self._since)
                 and (status := read_status(path)).get("status") == "running"
             ):
-                parts += status["step"] / (status["steps"] + 1)
+                parts += status.get("step", 0) / (status.get("steps", 0) + 1)
                 running += 1
         left = len(self._open) - running
         counts = (

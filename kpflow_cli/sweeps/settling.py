@@ -4,12 +4,13 @@ has failed.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from functools import partial
 
 from kpflow_cli.errors import FailedRunError
-from kpflow_cli.run.folder import in_use, read_status
+from kpflow_cli.run.reading import in_use, read_status
 from kpflow_cli.sweeps.engines import Engine
 from kpflow_cli.sweeps.points import SweepPoint, state
 from kpflow_cli.sweeps.progress_line import ProgressLine
@@ -38,7 +39,9 @@ def settle(points: Sequence[SweepPoint], engine: Engine, since: float, title: st
                 time.sleep(_WAIT_SECONDS)
                 continue
             try:
-                for found in engine(partial(work_off, unsettled, since), len(unsettled)):
+                for found in engine(
+                    partial(work_off, unsettled, since, os.getpid()), len(unsettled)
+                ):
                     failures |= found
             except FailedRunError:
                 # a lost worker is no loss where others did its work

@@ -11,8 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from kpflow_cli.errors import UserError, nearest
-from kpflow_cli.run.folder import is_complete, read_status
 from kpflow_cli.run.identity import flatten_keys
+from kpflow_cli.run.reading import is_complete, read_status
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 from kpflow_cli.sweeps.sweep_file import read_sweep
 

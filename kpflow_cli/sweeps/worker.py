@@ -6,32 +6,31 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from kpflow_cli.errors import FailedRunError, InUseError, UserError
-from kpflow_cli.run.folder import in_use, is_complete
+from kpflow_cli.errors import FailedRunError, InUseError, UserError, describe_machine_error
+from kpflow_cli.process import end_with_parent
+from kpflow_cli.run.reading import in_use, is_complete
 from kpflow_cli.sweeps.points import SweepPoint, state
 
 Failures = dict[Path, str]
 
 
-def work_off(points: Sequence[SweepPoint], since: float) -> Failures:
+def work_off(points: Sequence[SweepPoint], since: float, starter: int) -> Failures:
     """Make every point that is not complete, not in other hands and has not failed after ``since``;
     returns why each that failed did.
 
-    What it leaves is in the hands of others. Stops early when the process that started it is gone.
+    What it leaves is in the hands of others. In a process that the process ``starter`` has started
+    it ends with that.
     """
     from kpflow_cli.run.runner import run
 
+    end_with_parent(starter)
     failures: Failures = {}
-    parent = os.getppid()
     for point in points:
-        if os.getppid() != parent:
-            break
         if in_use(point.path) or state(point.path, since) != "open":
             continue
         try:
@@ -42,12 +41,21 @@ def work_off(points: Sequence[SweepPoint], since: float) -> Failures:
         except (UserError, FailedRunError) as error:
             failures[point.path] = str(error)
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            failures[point.path] = f"{type(error).__name__}: {error}"
+            failures[point.path] = _describe(error)
         else:
-            if not is_complete(point.path):
+            if not is_complete(point.path, point.path.name):
                 failures[point.path] = "ended, but is not complete"
     return failures
+
+
+def _describe(error: Exception) -> str:
+    """An error in a line; of one that is nobody's mistake but the code's, where it arose is
+    printed.
+    """
+    told = describe_machine_error(error)
+    if told is None:
+        traceback.print_exc(file=sys.stderr)
+    return told or f"{type(error).__name__}: {error}"
 
 
 class _Silent:

@@ -53,6 +53,7 @@ def test_run_ends_with_the_name_of_its_folder(
     expected = {
         "config.yaml",
         "run.json",
+        "SHA256SUMS",
         "checkpoints",
         "plots",
         ".lock",

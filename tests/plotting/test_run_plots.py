@@ -10,7 +10,7 @@ import pytest
 from small_runs import small_config
 
 from kpflow_cli.plotting.run_plots import PLOTS
-from kpflow_cli.run.folder import read_tables
+from kpflow_cli.run.reading import read_tables
 from kpflow_cli.run.runner import run
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,9 +17,11 @@ import torch
 from small_runs import KPFLOW, SMALL, TABLES, kpflow, small_config, table_bytes
 from torch import nn
 
+from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
-from kpflow_cli.run import provenance
-from kpflow_cli.run.folder import RunFolder
+from kpflow_cli.run import provenance, runner
+from kpflow_cli.run.folder import RunFolder, open_run_folder
+from kpflow_cli.run.reading import is_complete
 from kpflow_cli.run.runner import run
 
 REDUCTIONS = ("full", "temporal_mean", "temporal_trace", "spatial_mean", "spatial_trace")
@@ -148,7 +151,8 @@ def test_record_of_a_continued_run_names_every_session(
     shutil.copytree(finished, path)
     (path / "checkpoints" / "step_40.pt").unlink()
     earlier = json.loads((path / "run.json").read_text()) | {"status": "running", "step": 15}
-    (path / "run.json").write_text(json.dumps(earlier))
+    with open_run_folder(path, identity(small_config())) as folder:
+        folder.write_status(earlier)
     monkeypatch.setattr(provenance, "commit", lambda: "another")
     run(small_config(), path, {})
     record = json.loads((path / "run.json").read_text())
@@ -160,15 +164,139 @@ def test_record_of_a_continued_run_names_every_session(
     assert table_bytes(path) == table_bytes(finished)
 
 
-def test_checkpoint_of_another_network_is_refused(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_checkpoint_that_does_not_fit_is_refused(part: str, finished: Path, tmp_path: Path) -> None:
+    """Another network, another learning rate: what holds is what the configuration says."""
     path = tmp_path / "run"
     shutil.copytree(finished, path)
-    checkpoint = path / "checkpoints" / "step_40.pt"
-    content = torch.load(checkpoint, weights_only=True)
-    content["model"]["readout.bias"] = torch.zeros(5)
-    torch.save(content, checkpoint)
+    with open_run_folder(path, identity(small_config())) as folder:
+        checkpoint = folder.load_checkpoint(path / "checkpoints" / "step_40.pt")
+        if part == "model":
+            checkpoint.model["readout.bias"] = torch.zeros(5)
+        else:
+            checkpoint.optimizer["param_groups"][0]["lr"] = 0.5
+        folder.save_checkpoint(checkpoint, measured=True)
     with pytest.raises(UserError, match="the checkpoint of step 40 does not fit the model"):
         run(small_config(), path, {})
+
+
+DAMAGES = {
+    "bit of the last checkpoint": ["checkpoints/step_40.pt"],
+    "bits of three checkpoints": [f"checkpoints/step_{step}.pt" for step in (5, 15, 40)],
+    "bits of all checkpoints": [f"checkpoints/step_{step}.pt" for step in STEPS],
+    "bit of a table": ["measurements.csv"],
+    "bits of a table and of the last checkpoint": ["spectra.csv", "checkpoints/step_40.pt"],
+    "bit of the status": ["run.json"],
+    "bit of the configuration": ["config.yaml"],
+    "bit of the manifest": ["SHA256SUMS"],
+}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_ends_with_the_same_bytes(
+    damage: str, complete: bool, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    if not complete:
+        (path / "run.json").unlink()
+    for name in DAMAGES[damage]:
+        if (path / name).exists():
+            content = bytearray((path / name).read_bytes())
+            content[len(content) // 2] ^= 4
+            (path / name).write_bytes(content)
+    run(small_config(), path, {})
+    assert table_bytes(path) == table_bytes(finished)
+    assert is_complete(path)
+    told = capsys.readouterr().out
+    if not complete and "checkpoint" in damage:
+        assert "step_40.pt: not a whole kpflow checkpoint" in told
+    if complete and damage == "bit of a table":
+        assert "measurements.csv: not there as written; written again" in told
+    torch.load(path / "checkpoints" / "step_40.pt", weights_only=True)
+
+
+def test_another_runs_files_decide_nothing(finished: Path, tmp_path: Path) -> None:
+    run(small_config("seed=1"), tmp_path / "other", {})
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    (path / "checkpoints" / "step_40.pt").unlink()
+    for name in ("run.json", "SHA256SUMS", "training.csv", "measurements.csv", "outputs.csv"):
+        shutil.copy(tmp_path / "other" / name, path)
+    run(small_config(), path, {})
+    assert table_bytes(path) == table_bytes(finished)
+
+
+class Terminated(BaseException):
+    """What a handler of the signal raises that the run passes it on to."""
+
+
+@pytest.mark.parametrize("activity", ["measuring", "training", "drawing"])
+def test_a_signal_breaks_off_what_can_be_dropped(
+    activity: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it measures step 15 nothing of that step is kept, but the training up to it is."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    def signalled(at_once: Any, condition: Any) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            if condition(*arguments):
+                signal.raise_signal(signal.SIGTERM)
+                assert activity == "training", "not broken off"
+            return at_once(*arguments, **keywords)
+
+        return call
+
+    plots = {}
+    if activity == "drawing":
+        plots = {"none": signalled(lambda _tables: None, lambda _tables: True)}
+    path, previous = tmp_path / "run", signal.signal(signal.SIGTERM, end)
+    try:
+        with monkeypatch.context() as patch:
+            if activity == "measuring":
+                measures = iter(range(10))
+                measure = signalled(runner.measure, lambda *_: next(measures) == 3)
+                patch.setattr(runner, "measure", measure)
+            elif activity == "training":
+                steps = iter(range(100))
+                step = signalled(torch.optim.SGD.step, lambda *_: next(steps) == 11)
+                patch.setattr(torch.optim.SGD, "step", step)
+            with pytest.raises(Terminated):
+                run(small_config(), path, plots)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    status = json.loads((path / "run.json").read_text())
+    assert status["status"] == "interrupted"
+    assert status["step"] == {"measuring": 15, "training": 12, "drawing": 40}[activity]
+    measured = pd.read_csv(path / "measurements.csv")["step"].unique().tolist()
+    assert measured == (STEPS if activity == "drawing" else [0, 2, 5])
+    run(small_config(), path, {})
+    assert table_bytes(path) == table_bytes(finished)
+
+
+def test_a_signal_while_measuring_that_leaves_it_alive_measures_again(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of submitit is put back into the queue and goes on until it is taken away."""
+    measure, calls, received = runner.measure, [], []
+
+    def interrupted_once(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGUSR2)
+        return measure(*arguments, **keywords)
+
+    previous = signal.signal(signal.SIGUSR2, lambda *_: received.append(0))
+    try:
+        monkeypatch.setattr(runner, "measure", interrupted_once)
+        run(small_config(), tmp_path / "run", {})
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+    assert (len(calls), len(received)) == (6, 1)
+    assert table_bytes(tmp_path / "run") == table_bytes(finished)
 
 
 def test_same_seed_gives_the_same_bytes_another_seed_does_not(

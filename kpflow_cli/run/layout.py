@@ -1,0 +1,10 @@
+"""The names of what is in a run folder."""
+
+from __future__ import annotations
+
+CONFIG = "config.yaml"
+STATUS = "run.json"
+MANIFEST = "SHA256SUMS"
+LOCK = ".lock"
+CHECKPOINTS = "checkpoints"
+PLOTS = "plots"

@@ -30,6 +30,8 @@ Draw = Callable[[Tables], StyledFigure | None]
 
 # of a legend, in inches
 _ENTRY_WIDTH = 0.85
+# more would reach the panel's letter
+_MODES_ABOVE = 5
 _NAMES = {"k": "$K$", "p": "$P$", "ntk": "NTK$_S$", "v": "$V$"}
 
 
@@ -72,13 +74,13 @@ def draw_training(tables: Tables) -> StyledFigure:
         scores.plot(
             training["step"],
             training[column],
-            color=COLOURS[order],
-            linestyle=LINE_STYLES[(order + 1) % 4],
+            color=COLOURS[order % len(COLOURS)],
+            linestyle=LINE_STYLES[(order + 1) % len(LINE_STYLES)],
             label=label,
         )
     scores.set(xlabel="gradient step", ylabel="accuracy, learned fraction")
     scores.set_ylim(top=max(1.05, scores.get_ylim()[1]))
-    _add_legend_above(scores, columns=2)
+    _add_mode_legend(scores, len(modes), columns=2)
     return figure
 
 
@@ -141,7 +143,7 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     overlap.set_ylabel("relative target overlap")
     overlap.set_yscale("symlog", linthresh=1e-6, linscale=0.5)
     overlap.set_ylim(bottom=0)
-    _add_legend_above(overlap, columns=3)
+    _add_mode_legend(overlap, len(names), columns=3)
     for panel in (alignment, overlap):
         scale_step_axis(panel)
     return figure
@@ -271,9 +273,12 @@ def _pick_steps(table: pd.DataFrame) -> list[int]:
     return sorted({int(steps[index]) for index in (0, len(steps) // 2, -1)})
 
 
-def _add_legend_above(panel: Axes, *, columns: int) -> None:
-    """A legend over the axes, out of the data's way."""
-    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+def _add_mode_legend(panel: Axes, modes: int, *, columns: int) -> None:
+    """A legend out of the data's way: over the axes, of many modes beside them."""
+    if modes > _MODES_ABOVE:
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
 
 
 def _add_trial_legend(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib as mpl
@@ -44,12 +45,21 @@ _STYLE: dict[Any, Any] = {
 P = ParamSpec("P")
 
 
+@contextmanager
+def _our_style() -> Iterator[None]:
+    """Ours alone: nothing of a matplotlibrc that lies in the current folder or is the user's."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
 class StyledFigure(Figure):
     """A figure that is saved in the style it was drawn in."""
 
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """Save as ``Figure.savefig`` does."""
-        with mpl.rc_context(_STYLE):
+        with _our_style():
             super().savefig(*arguments, **options)
 
 
@@ -58,7 +68,7 @@ def styled(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
 
     @functools.wraps(draw)
     def draw_in_style(*arguments: P.args, **keywords: P.kwargs) -> StyledFigure:
-        with mpl.rc_context(_STYLE):
+        with _our_style():
             return draw(*arguments, **keywords)
 
     return draw_in_style

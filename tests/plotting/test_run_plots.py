@@ -6,6 +6,8 @@ import io
 import shutil
 from pathlib import Path
 
+import matplotlib as mpl
+import pandas as pd
 import pytest
 from small_runs import small_config
 
@@ -57,6 +59,25 @@ def test_bands_are_one_standard_error_wide(run_dir: Path) -> None:
 def test_a_short_run_can_be_drawn(tmp_path: Path) -> None:
     run(small_config("training.steps=1"), tmp_path / "run", PLOTS)
     assert len(list((tmp_path / "run" / "plots").iterdir())) == 2 * len(PLOTS)
+
+
+def test_ten_target_modes_can_be_told_apart() -> None:
+    training = pd.DataFrame({"step": [0, 5], "loss": 1.0, "evaluation_loss": 1.0, "accuracy": 0.5})
+    for mode in range(1, 11):
+        training[f"learned_fraction_{mode}"] = [0.0, 1 / mode]
+    lines = PLOTS["training"]({"training": training}).axes[1].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 11
+
+
+def test_a_matplotlibrc_of_the_users_changes_nothing(run_dir: Path) -> None:
+    drawn = []
+    for settings in ({}, {"font.size": 30.0, "axes.grid": True, "text.usetex": True}):
+        with mpl.rc_context(settings):
+            figure = PLOTS["spectra"](read_tables(run_dir))
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png")
+        drawn.append(buffer.getvalue())
+    assert drawn[0] == drawn[1]
 
 
 def test_files_say_what_made_them(run_dir: Path) -> None:

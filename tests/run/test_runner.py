@@ -20,6 +20,7 @@ from torch import nn
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
 from kpflow_cli.run import provenance, runner
+from kpflow_cli.run.checkpoints import Checkpoint
 from kpflow_cli.run.folder import RunFolder, open_run_folder
 from kpflow_cli.run.reading import is_complete
 from kpflow_cli.run.runner import run
@@ -228,6 +229,17 @@ def test_another_runs_files_decide_nothing(finished: Path, tmp_path: Path) -> No
     assert table_bytes(path) == table_bytes(finished)
 
 
+def test_a_plot_that_fails_does_not_fail_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_tables: object) -> None:
+        raise KeyError("colour")
+
+    run(small_config("training.steps=1"), tmp_path / "run", {"training": fail})
+    assert is_complete(tmp_path / "run")
+    assert "plots/training: not drawn (KeyError: 'colour')" in capsys.readouterr().out
+
+
 class Terminated(BaseException):
     """What a handler of the signal raises that the run passes it on to."""
 
@@ -389,6 +401,50 @@ def test_optimizer_state_continues(
             run(config, tmp_path / "continued", {})
     run(config, tmp_path / "continued", {})
     assert table_bytes(tmp_path / "continued") == table_bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("network", ["Normalized", "Counting", "Remembering"])
+@pytest.mark.parametrize("death", [3, 14])
+def test_all_state_of_a_network_continues(
+    network: str, death: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Death at a measured step and at an intermediate one."""
+    config = small_config(
+        "model=custom",
+        f"model.target=stateful_modules.{network}",
+        "training.steps=15",
+        "training.evaluation_interval=1",
+        "analysis.measures=[k]",
+    )
+    run(config, tmp_path / "undisturbed", {})
+    save = RunFolder.save_checkpoint
+
+    def save_and_die(folder: RunFolder, checkpoint: Checkpoint, *, measured: bool) -> None:
+        save(folder, checkpoint, measured=measured)
+        if checkpoint.step == death:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_checkpoint", save_and_die)
+        with pytest.raises(Killed):
+            run(config, tmp_path / "continued", {})
+    run(config, tmp_path / "continued", {})
+    assert table_bytes(tmp_path / "continued") == table_bytes(tmp_path / "undisturbed")
+    last = [
+        torch.load(path / "checkpoints" / "step_15.pt", weights_only=False)["model"]
+        for path in (tmp_path / "continued", tmp_path / "undisturbed")
+    ]
+    for name, value in last[0].items():
+        assert (
+            torch.equal(value, last[1][name]) if torch.is_tensor(value) else value == last[1][name]
+        )
+
+
+def test_state_that_cannot_be_read_back_is_refused_before_work(tmp_path: Path) -> None:
+    config = small_config("model=custom", "model.target=stateful_modules.Unreadable")
+    with pytest.raises(UserError, match=r"extra state 'network\._extra_state' holds what"):
+        run(config, tmp_path / "run", {})
+    assert not list((tmp_path / "run").glob("checkpoints"))
 
 
 def test_float64_and_other_models_run(tmp_path: Path) -> None:

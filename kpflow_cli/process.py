@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -17,9 +18,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 _TERMINATING = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 _LOOK_SECONDS = 1.0
+# whoever sends a signal waits 5 seconds or more before it kills
+_SAVING_SECONDS, _LINGERING_SECONDS = 4.0, 2.0
 
 
 class Terminated(BaseException):
@@ -32,8 +35,9 @@ class Terminated(BaseException):
 
 @contextmanager
 def raising_termination() -> Iterator[None]:
-    """Until the end of the block a signal that ends processes raises Terminated; in the main
-    thread, where Python handles signals, and not where it is ignored.
+    """Until the end of the block a signal that ends processes raises Terminated, Ctrl-C
+    KeyboardInterrupt; in the main thread, where Python handles signals, and not where it is
+    ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -41,7 +45,7 @@ def raising_termination() -> Iterator[None]:
     previous: dict[signal.Signals, Any] = {
         each: signal.signal(each, _raise_terminated)
         for each in _TERMINATING
-        if signal.getsignal(each) is signal.SIG_DFL
+        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler)
     }
     try:
         yield
@@ -51,7 +55,20 @@ def raising_termination() -> Iterator[None]:
 
 
 def _raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated(number)
+    _end_children()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _end_children() -> None:
+    """Let the processes that this one has started save what they have, before what started them
+    kills them.
+    """
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + _SAVING_SECONDS
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
 
 
 def end_by(number: signal.Signals) -> NoReturn:
@@ -116,7 +133,14 @@ def _watch(parent: int) -> None:
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C is for the parent, which ends this process in its own way
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end_last)
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_last(number: int, _frame: FrameType | None) -> NoReturn:
+    """The first worker of a pool that dies is the death of the others: they too have to save."""
+    time.sleep(_LINGERING_SECONDS)
+    end_by(signal.Signals(number))
 
 
 def _end_after(parent: int) -> None:

@@ -146,6 +146,7 @@ ALLOWED = {
     for rule, names in ALLOWED.items()
 }
 HYDRA_USERS = {
+    "kpflow_cli.config.combinations",
     "kpflow_cli.config.command_line",
     "kpflow_cli.config.grid",
     "kpflow_cli.sweeps.launchers",

@@ -33,7 +33,8 @@ def sweep(overrides: list[str], config_name: str) -> None:
     )
     sweep_file = sweep_path(points, runs_dir)
     engine = launcher_engine(
-        [override for override in overrides if override.startswith("hydra")],
+        [each for each in overrides if each.lstrip("+~").startswith(("hydra.", "hydra/"))],
+        config_name,
         threads=max(point.values["threads"] for point in points),
         workers=workers,
         logs=sweep_file.with_suffix(""),

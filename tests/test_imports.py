@@ -31,6 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": ("__version__", "errors", "commands", "config.columns"),
     "commands": (
+        "attempts",
         "commands",
         "errors",
         "config",
@@ -45,6 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "tasks",
         "figures",
     ),
+    "attempts": ("errors",),
     "errors": (),
     "task": (),
     "configs": (),
@@ -98,8 +100,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run.randomness": (),
     "run.signals": (),
     "run.provenance": ("__version__",),
-    "sweeps": ("sweeps", "config", "run", "measures", "ntk", "errors"),
+    "sweeps": ("sweeps", "config", "run", "measures", "ntk", "errors", "task"),
     "reproduction": (
+        "attempts",
         "reproduction",
         "__version__",
         "config",

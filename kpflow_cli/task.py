@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+# time steps of a trial, or of a period of it: each is a step of a loop
+MOST_STEPS = 10**6
 # of the target's power, per trial: below this much error counts as solved
 _SOLVED = 0.1
 # singular values closer than this, relative to the largest, count as one degenerate group

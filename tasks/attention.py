@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kpflow_cli.config.keys import Key
 from kpflow_cli.models.base import Model
-from kpflow_cli.task import Batch, share_solved
+from kpflow_cli.task import MOST_STEPS, Batch, share_solved
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Attention:
     """
 
     input_dim: Annotated[int, Key("input channels", at_least=1)]
-    time_steps: Annotated[int, Key("time steps of a trial", at_least=1)]
+    time_steps: Annotated[int, Key("time steps of a trial", at_least=1, at_most=MOST_STEPS)]
     evaluation_trials: Annotated[int, Key("evaluation trials, fixed", at_least=1)]
     # a random teacher's output is else mostly its bias, learned in a few steps
     standardize: Annotated[

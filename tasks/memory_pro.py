@@ -12,16 +12,22 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.config.keys import Key
-from kpflow_cli.task import Batch
+from kpflow_cli.task import MOST_STEPS, Batch
 
 
 @dataclass(frozen=True)
 class MemoryPro:
     """Channels in: fixation, cos(angle), sin(angle); channels out: the same three."""
 
-    stimulus_steps: Annotated[int, Key("time steps of the stimulus period", at_least=1)]
-    memory_steps: Annotated[int, Key("time steps of the memory period", at_least=0)]
-    response_steps: Annotated[int, Key("time steps of the response period", at_least=1)]
+    stimulus_steps: Annotated[
+        int, Key("time steps of the stimulus period", at_least=1, at_most=MOST_STEPS)
+    ]
+    memory_steps: Annotated[
+        int, Key("time steps of the memory period", at_least=0, at_most=MOST_STEPS)
+    ]
+    response_steps: Annotated[
+        int, Key("time steps of the response period", at_least=1, at_most=MOST_STEPS)
+    ]
     noise: Annotated[
         float, Key("standard deviation of the Gaussian noise on training inputs", at_least=0)
     ]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import RecurrentModel
-from kpflow_cli.task import Batch, share_solved
+from kpflow_cli.task import MOST_STEPS, Batch, share_solved
 
 
 @dataclass
@@ -36,7 +36,7 @@ class StudentTeacher:
     normalize_inputs: Annotated[
         bool, Key("divide inputs by sqrt(r_x), so that their power does not grow with the rank")
     ]
-    time_steps: Annotated[int, Key("time steps of a trial", at_least=1)]
+    time_steps: Annotated[int, Key("time steps of a trial", at_least=1, at_most=MOST_STEPS)]
     evaluation_trials: Annotated[int, Key("evaluation trials, fixed", at_least=1)]
     teacher_gain: Annotated[float, Key("factor g* on the teacher's recurrent weights", at_least=0)]
     input_gain: Annotated[

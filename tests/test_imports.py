@@ -31,6 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": ("__version__", "errors", "process", "commands", "config.columns"),
     "commands": (
+        "attempts",
         "commands",
         "errors",
         "config",
@@ -45,6 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "tasks",
         "figures",
     ),
+    "attempts": ("errors",),
     "errors": (),
     "process": (),
     "task": (),
@@ -115,8 +117,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run.randomness": (),
     "run.signals": (),
     "run.provenance": ("__version__",),
-    "sweeps": ("sweeps", "config", "run", "measures", "ntk", "process", "errors"),
+    "sweeps": ("sweeps", "config", "run", "measures", "ntk", "process", "errors", "task"),
     "reproduction": (
+        "attempts",
         "reproduction",
         "__version__",
         "config",
@@ -163,6 +166,7 @@ ALLOWED = {
     for rule, names in ALLOWED.items()
 }
 HYDRA_USERS = {
+    "kpflow_cli.config.combinations",
     "kpflow_cli.config.command_line",
     "kpflow_cli.config.grid",
     "kpflow_cli.sweeps.launchers",

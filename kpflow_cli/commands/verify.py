@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kpflow_cli.attempts import Failure, raise_failures
 from kpflow_cli.errors import FailedRunError, UserError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _verify_all(points: Sequence[GridPoint]) -> None:
     """
     from kpflow_cli.verification.verify import verify
 
-    failures: list[tuple[str, Exception]] = []
+    failures: list[Failure] = []
     for point in points:
         label = " ".join(point.swept)
         print(f"{label}\n" if label else "", end="", flush=True)
@@ -63,9 +64,4 @@ def _verify_all(points: Sequence[GridPoint]) -> None:
             verify(point.config)
         except (UserError, FailedRunError) as error:
             failures.append((label, error))
-    if not failures:
-        return
-    told = "; ".join(f"{label}: {error}" for label, error in failures)
-    message = f"{len(failures)} of {len(points)} verifications failed: {told}"
-    refused = [error for _, error in failures if isinstance(error, UserError)]
-    raise (UserError if len(refused) == len(points) else FailedRunError)(message)
+    raise_failures(failures, len(points), "verifications failed")

@@ -55,6 +55,11 @@ class DeclaredKey:
         valid = self.key.valid_values()
         return f"{self.key.meaning} ({valid})".strip() if valid else self.key.meaning
 
+    @functools.cached_property
+    def typed(self) -> type:
+        """A dataclass of this key alone, by which OmegaConf checks a value."""
+        return make_dataclass("Typed", [(self.name, self.type)])
+
 
 @dataclass(frozen=True, eq=False)
 class Keys:
@@ -67,14 +72,6 @@ class Keys:
 
     declared: Mapping[str, DeclaredKey]
     takes_others: bool = False
-
-    @functools.cached_property
-    def typed(self) -> type:
-        """A dataclass of the keys whose type is told, as OmegaConf checks them."""
-        return make_dataclass(
-            "Keys",
-            [(key.name, key.type) for key in self.declared.values() if key.type is not Any],
-        )
 
 
 @functools.cache

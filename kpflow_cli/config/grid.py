@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from kpflow_cli.config.combinations import (
+    Axis,
+    first_point,
+    force_params,
+    list_axes,
+    list_points,
+    make_parser,
+    write_params,
+)
 from kpflow_cli.config.command_line import explain_errors
 from kpflow_cli.config.schema import GROUPS
-from kpflow_cli.config.validation import check_values, read_only
+from kpflow_cli.config.validation import check_plain, check_values, read_only
 from kpflow_cli.errors import UserError
 
 # the chosen entry of each group by name, None where none is
@@ -50,7 +58,7 @@ def compose_config(overrides: list[str], config_name: str) -> DictConfig:
     UserError for a bad override.
     """
     with _composing():
-        first = _combinations(_parser().parse_overrides(overrides))[0]
+        first = first_point(list_axes(_parser().parse_overrides(overrides)))
         return _compose_base(first, config_name)[0]
 
 
@@ -59,26 +67,25 @@ def compose_point(overrides: list[str], config_name: str) -> GridPoint:
     is not valid, and where they ask for a grid.
     """
     with _composing():
-        return _check_point(*_compose_one(overrides, config_name), swept=())
+        config, choices = _compose_one(overrides, config_name)
+        return _make_point(check_values(config), choices, swept=())
 
 
 def grid(overrides: list[str], config_name: str = "config") -> list[GridPoint]:
     """Every combination of comma-separated values, and of those that ``hydra.sweeper.params`` of
     the configuration adds for other keys.
 
-    Raises UserError for a bad override or a value that is not valid, of any point.
+    Raises UserError for a bad override or a value that is not valid, of any point, and for more
+    points than a sweep has.
     """
     with _composing():
         parser = _parser()
-        given = parser.parse_overrides(overrides)
-        config = compose(config_name, _combinations(given)[0], return_hydra_config=True)
-        params = config.hydra.sweeper.get("params") or {}
+        given = parser.parse_overrides(force_params(overrides))
+        first = first_point(list_axes(given))
+        params = write_params(_params(compose(config_name, first, return_hydra_config=True)))
         # the first of two overrides of one key gives way
-        everything = [
-            *parser.parse_overrides([f"{key}={values}" for key, values in params.items()]),
-            *given,
-        ]
-        return _compose_points(_combinations(everything), everything, config_name)
+        axes = list_axes([*parser.parse_overrides(params), *given])
+        return _compose_points(axes, config_name)
 
 
 @contextmanager
@@ -90,66 +97,90 @@ def _composing() -> Iterator[None]:
         yield
 
 
+def _params(config: DictConfig) -> DictConfig | dict[str, str]:
+    """The values that Hydra's own node adds for keys to be swept."""
+    sweeper = config.hydra.sweeper
+    params = sweeper.get("params") if isinstance(sweeper, DictConfig) else sweeper
+    if params is not None and not isinstance(params, DictConfig):
+        raise UserError(f"hydra.sweeper={sweeper}: its params map keys to the values to sweep")
+    return params or {}
+
+
 def _parser() -> OverridesParser:
     """It knows the choices of the groups, which glob() asks for."""
     loaded = GlobalHydra.instance().hydra
     assert loaded is not None
-    return OverridesParser.create(loaded.config_loader)
+    return make_parser(loaded.config_loader)
 
 
-def _combinations(overrides: list[Override]) -> list[list[str]]:
-    return [
-        point
-        for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        for point in batch
-    ]
-
-
-def _compose_points(
-    points: list[list[str]], overrides: list[Override], config_name: str
-) -> list[GridPoint]:
-    """Hydra composes once for all points that differ in plain values only; these are
-    then put in.
+def _compose_points(axes: Sequence[Axis], config_name: str) -> list[GridPoint]:
+    """Hydra composes once for all points that differ in plain values only; these are then put
+    in.
     """
     parser = _parser()
-    by_key = {override.get_key_element(): override for override in overrides}
-    swept = {key for key, override in by_key.items() if override.is_sweep_override()}
-    plain: set[str] | None = None
-    bases: dict[tuple[str, ...], tuple[DictConfig, Choices]] = {}
+    first, _ = _compose_base(first_point(axes), config_name)
+    swept = {axis.key for axis in axes if axis.swept}
+    plain = {
+        axis.key
+        for axis in axes
+        if axis.swept and axis.override.type is OverrideType.CHANGE and _is_value(first, axis.key)
+    }
+    bases: dict[tuple[str, ...], _Base] = {}
     parsed: dict[str, Any] = {}
     found = []
-    for point in points:
-        if plain is None:
-            first, _ = _compose_base(point, config_name)
-            plain = {
-                key
-                for key in swept
-                if by_key[key].type is OverrideType.CHANGE and _is_value(first, key)
-            }
-        keys = [each.partition("=")[0] for each in point]
-        structure = tuple(each for each, key in zip(point, keys, strict=True) if key not in plain)
+    for point in list_points(axes):
+        of_axes = list(zip(axes, point, strict=True))
+        structure = tuple(each for axis, each in of_axes if axis.key not in plain)
         if structure not in bases:
             # with values, so that Hydra refuses a key that is not there
-            bases[structure] = _compose_base(point, config_name)
-        config, choices = bases[structure]
-        for each, key in zip(point, keys, strict=True):
-            if key in plain:
-                if each not in parsed:
-                    parsed[each] = parser.parse_override(each).value()
-                OmegaConf.update(config, key, parsed[each])
-        told = tuple(each for each, key in zip(point, keys, strict=True) if key in swept)
-        found.append(_check_point(config, choices, told))
+            bases[structure] = _Base(*_compose_base(list(point), config_name))
+        changed = {axis.key: each for axis, each in of_axes if axis.key in plain}
+        for each in changed.values():
+            if each not in parsed:
+                parsed[each] = parser.parse_override(each).value()
+        values = bases[structure].values({key: parsed[each] for key, each in changed.items()})
+        told = tuple(each for axis, each in of_axes if axis.key in swept)
+        found.append(_make_point(values, bases[structure].choices, told))
     return found
 
 
+class _Base:
+    """What the points have in common that differ in plain values only."""
+
+    def __init__(self, config: DictConfig, choices: Choices) -> None:
+        self.choices, self._config = choices, config
+        self._written: Any = OmegaConf.to_container(config)
+        self._follows = _interpolates(self._written)
+
+    def values(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """The checked values with some of them changed."""
+        if self._follows or _interpolates(changed):
+            for key, value in changed.items():
+                OmegaConf.update(self._config, key, value)
+            return check_values(self._config)
+        values = dict(self._written)
+        for key, value in changed.items():
+            *groups, name = key.split(".")
+            node = values
+            for group in groups:
+                node[group] = dict(node[group])
+                node = node[group]
+            node[name] = value
+        return check_plain(values)
+
+
+def _interpolates(node: object) -> bool:
+    """Whether a value follows another, anywhere in plain values."""
+    if isinstance(node, dict | list):
+        return any(map(_interpolates, node.values() if isinstance(node, dict) else node))
+    return isinstance(node, str) and "${" in node
+
+
 def _compose_one(overrides: list[str], config_name: str) -> tuple[DictConfig, Choices]:
-    several = len(_combinations(_parser().parse_overrides(overrides))) > 1
+    axes = list_axes(_parser().parse_overrides(overrides))
+    several = any(axis.swept for axis in axes)
     config = None if several else compose(config_name, overrides, return_hydra_config=True)
-    if (
-        config is None
-        or config.hydra.sweeper.get("params")
-        or config.hydra.mode == RunMode.MULTIRUN
-    ):
+    if config is None or _params(config) or config.hydra.mode == RunMode.MULTIRUN:
         told = [each for each in overrides if not each.startswith("hydra.searchpath")]
         raise UserError(f"{' '.join(told)}: asks for a grid of runs; `kpflow run -m` makes them")
     return _take_apart(config)
@@ -167,8 +198,7 @@ def _take_apart(config: DictConfig) -> tuple[DictConfig, Choices]:
     return config, choices
 
 
-def _check_point(config: DictConfig, choices: Choices, swept: tuple[str, ...]) -> GridPoint:
-    values = check_values(config)
+def _make_point(values: dict[str, Any], choices: Choices, swept: tuple[str, ...]) -> GridPoint:
     for group, name in choices.items():
         if name is None:
             raise UserError(f"{group}: choose one, by its name alone; `kpflow list` names them")

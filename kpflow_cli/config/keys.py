@@ -53,7 +53,10 @@ class Key:
 
     def valid_values(self) -> str:
         """The valid values in words; empty if any of its type will do."""
-        limits = [f"{word.replace('_', ' ')} {limit:g}" for word, limit in self._limits()]
+        limits = [
+            f"{word.replace('_', ' ')} {limit if isinstance(limit, int) else f'{limit:g}'}"
+            for word, limit in self._limits()
+        ]
         own = ["package.module.function"] if self.finder else []
         return ", ".join([*map(str, self.allowed()), *own] or limits)
 

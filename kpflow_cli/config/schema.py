@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from kpflow_cli.config.keys import Key
 
 GROUPS = ("task", "model", "training", "analysis")
+# far beyond these, the threading library crashes without a word
+MOST_THREADS = 1024
 RUNTIME_KEYS = ("save_interval", "run_dir", "workers")
 
 
@@ -17,7 +19,7 @@ RUNTIME_KEYS = ("save_interval", "run_dir", "workers")
 class Training:
     """Group ``training``."""
 
-    steps: Annotated[int, Key("gradient steps", at_least=0)]
+    steps: Annotated[int, Key("gradient steps", at_least=0, at_most=10**8)]
     batch_size: Annotated[int, Key("trials in a batch", at_least=1)]
     learning_rate: Annotated[float, Key("eta, the step size", above=0)]
     optimizer: Annotated[Literal["sgd", "momentum", "adam", "shampoo"], Key("update rule")]
@@ -57,6 +59,7 @@ class Analysis:
         Key(
             "measured checkpoints: the first step, the last, and between them ever sparser",
             at_least=2,
+            at_most=10_000,
         ),
     ]
     probes: Annotated[
@@ -105,11 +108,16 @@ class Analysis:
 class Run:
     """Keys outside the groups."""
 
-    seed: Annotated[int, Key("every random draw derives from it", at_least=0)]
+    seed: Annotated[int, Key("every random draw derives from it", at_least=0, at_most=2**63 - 1)]
     device: Annotated[str, Key("cpu, cuda or cuda:<index>")]
     dtype: Annotated[Literal["float32", "float64"], Key("precision of training and measuring")]
     threads: Annotated[
-        int, Key("threads of torch (part of a run's identity: sums depend on it)", at_least=1)
+        int,
+        Key(
+            "threads of torch (part of a run's identity: sums depend on it)",
+            at_least=1,
+            at_most=MOST_THREADS,
+        ),
     ]
     save_interval: Annotated[
         int, Key("steps between saves that a killed run continues from", at_least=1)
@@ -123,5 +131,9 @@ class Run:
     ]
     workers: Annotated[
         int | None,
-        Key("of a sweep, at a time; null: as many as the launcher has room for", at_least=1),
+        Key(
+            "of a sweep, at a time; null: as many as the launcher has room for",
+            at_least=1,
+            at_most=1024,
+        ),
     ]

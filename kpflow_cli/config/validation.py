@@ -36,14 +36,26 @@ def read_only(values: dict[str, Any]) -> DictConfig:
 
 def check_values(config: DictConfig) -> dict[str, Any]:
     """The same as plain values, which are quicker to make and to send to other processes."""
+    return check_plain(_resolve(config))
+
+
+def _resolve(config: DictConfig) -> dict[Any, Any]:
+    """All values, each that follows another key with what is there."""
     try:
         composed = OmegaConf.to_container(config, resolve=True)
     except InterpolationResolutionError as error:
         raise UserError(
-            f"{error.full_key}: follows another key that is not there; {str(error).splitlines()[0]}"
+            f"{error.full_key}: follows another key that is not there, or itself; "
+            f"{str(error).splitlines()[0]}"
         ) from None
     assert isinstance(composed, dict)
-    groups: dict[str, dict[Any, Any]] = {group: composed.pop(group, None) for group in GROUPS}
+    return composed
+
+
+def check_plain(composed: dict[Any, Any]) -> dict[str, Any]:
+    """The same of plain values, none of which follows another."""
+    rest = dict(composed)
+    groups: dict[str, Any] = {group: rest.pop(group, None) for group in GROUPS}
     for group, node in groups.items():
         if not isinstance(node, dict):
             raise UserError(f"{group}={node}: choose one; `kpflow list` names them")
@@ -55,7 +67,7 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         check_keys(keys_of(Training), groups["training"], "training")
     )
     values["analysis"] = check_keys(keys_of(Analysis), groups["analysis"], "analysis")
-    return values | check_keys(keys_of(Run), composed)
+    return values | check_keys(keys_of(Run), rest)
 
 
 def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
@@ -71,12 +83,21 @@ def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
 
 
 def check_keys(keys: Keys, values: dict[Any, Any], group: str = "") -> dict[str, Any]:
-    """Values of their declared types and in range, in the order that they come in.
-
-    The points of a sweep have most groups in common, so each is looked at once. Raises UserError
+    """Values of their declared types and in range, in the order that they come in. Raises UserError
     that names the key, the bad value and what is valid.
     """
-    return pickle.loads(_check_once(keys, pickle.dumps(values), f"{group}." if group else ""))
+    prefix = f"{group}." if group else ""
+    checked = {name: _check_value(keys, name, value, prefix) for name, value in values.items()}
+    for name, declared in keys.declared.items():
+        if checked.get(name, MISSING if declared.required else None) == MISSING:
+            meaning = f"; it is {declared.key.meaning}" if declared.key else ""
+            raise UserError(f"{prefix}{name}: no value{meaning}")
+    return checked
+
+
+def _check_value(keys: Keys, name: Any, value: Any, prefix: str) -> Any:
+    """The points of a sweep have most values in common, so each is looked at once."""
+    return pickle.loads(_check_once(keys, name, pickle.dumps(value), prefix))
 
 
 def _check_momentum(training: dict[str, Any]) -> dict[str, Any]:
@@ -96,31 +117,41 @@ def _check_momentum(training: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _check_once(keys: Keys, written: bytes, prefix: str) -> bytes:
-    values = pickle.loads(written)
-    typed = OmegaConf.structured(keys.typed)
-    for name, value in values.items():
-        declared = keys.declared.get(name)
-        if declared and declared.type is not Any:
-            try:
-                typed[name] = value
-            except OmegaConfBaseException as error:
-                raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
-        elif declared is None and not keys.takes_others:
-            raise UserError(
-                f"no key '{prefix}{name}'{nearest(str(name), keys.declared)}; keys there: "
-                f"{', '.join(keys.declared)}"
-            )
-    plain = OmegaConf.to_container(typed)
-    assert isinstance(plain, dict)
-    checked = {name: plain.get(name, value) for name, value in values.items()}
-    for name, declared in keys.declared.items():
-        if checked.get(name, MISSING if declared.required else None) == MISSING:
-            meaning = f"; it is {declared.key.meaning}" if declared.key else ""
-            raise UserError(f"{prefix}{name}: no value{meaning}")
-        if declared.key and name in values:
-            _refuse_invalid(prefix + name, checked[name], values[name], declared.key)
+def _check_once(keys: Keys, name: Any, written: bytes, prefix: str) -> bytes:
+    value, declared = pickle.loads(written), keys.declared.get(name)
+    if declared is None and not keys.takes_others:
+        raise UserError(
+            f"no key '{prefix}{name}'{nearest(str(name), keys.declared)}; keys there: "
+            f"{', '.join(keys.declared)}"
+        )
+    _refuse_long_integers(f"{prefix}{name}", value)
+    if declared is None or value == MISSING:
+        return written
+    checked = value
+    if declared.type is not Any:
+        typed = OmegaConf.structured(declared.typed)
+        try:
+            typed[name] = value
+        except OmegaConfBaseException as error:
+            raise UserError(f"{prefix}{name}={value}: {str(error).splitlines()[0]}") from None
+        plain = OmegaConf.to_container(typed)
+        assert isinstance(plain, dict)
+        checked = plain[name]
+    if declared.key:
+        _refuse_invalid(prefix + name, checked, value, declared.key)
     return pickle.dumps(checked)
+
+
+def _refuse_long_integers(name: str, value: object) -> None:
+    """Raises UserError for an integer, anywhere in a value, that no 64 bits hold: neither torch nor
+    numpy takes one.
+    """
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _refuse_long_integers(name, each)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        shown = f"{value:.3g}" if abs(value) < 10**300 else "a number of hundreds of digits"
+        raise UserError(f"{name}={shown}: impossible; an integer has at most 64 bits")
 
 
 def _refuse_invalid(name: str, value: Any, written: object, key: Key) -> None:

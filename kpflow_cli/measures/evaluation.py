@@ -30,6 +30,12 @@ class Evaluation:
         with evaluating(model):
             return model(self.batch.inputs)[0]
 
+    @torch.no_grad()
+    def states(self, model: Model, *, trials: int) -> Tensor:
+        """States ``(trials, T, n)`` of the first trials in evaluation mode."""
+        with evaluating(model):
+            return model(self.batch.inputs[:trials])[1]
+
     def target_directions(self, model: Model, trajectory: Trajectory) -> Tensor:
         """q_i, the target modes u_i w_i^T carried back from the outputs to the state by the adjoint
         of d outputs / d state: unit vectors ``(k, B, T, n)``. For a linear readout q_i = u_i (x)

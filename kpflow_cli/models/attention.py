@@ -41,7 +41,12 @@ class SelfAttention(Model):
         heads: Annotated[int, Key("attention heads", at_least=1)],
         mlp_width: Annotated[int, Key("units of the MLP's hidden layers", at_least=1)],
         mlp_layers: Annotated[
-            int, Key("affine maps of the MLP, the last of which gives the outputs", at_least=1)
+            int,
+            Key(
+                "affine maps of the MLP, the last of which gives the outputs",
+                at_least=1,
+                at_most=1000,
+            ),
         ],
         bias: Annotated[bool, Key("whether the maps have biases")],
         causal: Annotated[bool, Key("whether a time step attends to none after it")],

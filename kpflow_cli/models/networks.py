@@ -10,13 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# each is a step of a loop, already where the network is made
+_MOST_LAYERS = 1000
+
+
+def _refuse_many(layers: int) -> int:
+    """The number of layers, if it is none that a network cannot be made of."""
+    if not 1 <= layers <= _MOST_LAYERS:
+        raise ValueError(f"layers={layers}: at least 1, at most {_MOST_LAYERS}")
+    return layers
+
 
 class MLP(nn.Module):
     """A multilayer perceptron at each time step; the state is the last hidden layer."""
 
     def __init__(self, *, input_size: int, output_size: int, units: int, layers: int = 2) -> None:
         super().__init__()
-        sizes = [input_size, *[units] * layers]
+        sizes = [input_size, *[units] * _refuse_many(layers)]
         self.hidden = nn.Sequential(
             *(
                 module
@@ -63,7 +73,7 @@ class LSTM(nn.Module):
 
     def __init__(self, *, input_size: int, output_size: int, units: int, layers: int = 1) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(input_size, units, num_layers=layers, batch_first=True)
+        self.lstm = nn.LSTM(input_size, units, num_layers=_refuse_many(layers), batch_first=True)
         self.readout = nn.Linear(units, output_size)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +87,7 @@ class StackedGRU(nn.Module):
 
     def __init__(self, *, input_size: int, output_size: int, units: int, layers: int = 2) -> None:
         super().__init__()
-        self.gru = nn.GRU(input_size, units, num_layers=layers, batch_first=True)
+        self.gru = nn.GRU(input_size, units, num_layers=_refuse_many(layers), batch_first=True)
         self.readout = nn.Linear(units, output_size)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

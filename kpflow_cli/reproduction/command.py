@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kpflow_cli.reproduction.building import Figure, build
-from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost
+from kpflow_cli.attempts import Failure, raise_failures
+from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.reproduction.building import Figure, build, refuse_unwritable
+from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete
+from kpflow_cli.sweeps.checking import check_points
 
 _LONG_MINUTES = 60
 
@@ -62,15 +65,48 @@ def make_figures(order: Order, output_dir: Path) -> None:
     """Make the runs of each figure that are missing, and draw it. One of more than an hour says
     first how long it will take.
 
-    Raises UserError, before any work, for runs that cannot be composed, and FailedRunError if one
-    fails.
+    All is checked before the first run. A figure that cannot be made is left out, the others are
+    made: at the end FailedRunError names those that were not made and why, or UserError, where none
+    could be. Raises UserError for a folder that cannot be written.
     """
-    for name, runs in _runs_of_all(order).items():
+    refuse_unwritable(output_dir)
+    failures: list[Failure] = []
+    ready = {}
+    for name in order.names:
+        try:
+            ready[name] = _prepare(name, order)
+        except UserError as error:
+            _tell(name, error, order)
+            failures.append((name, error))
+    for name, (figure, runs) in ready.items():
         if order.minutes(name) > _LONG_MINUTES:
             _print_cost(name, order.profile, runs)
+        try:
+            build(figure, runs, order.profile, output_dir, order.runs_dir)
+        except (UserError, FailedRunError) as error:
+            _tell(name, error, order)
+            failures.append((name, error))
+    if len(order.names) == 1 and failures:
+        raise failures[0][1]
+    raise_failures(failures, len(order.names), "figures were not made")
+
+
+def _prepare(name: str, order: Order) -> tuple[Figure, list[FigureRun]]:
+    """The code of a figure and its runs. Raises UserError for what any of them would refuse."""
+    try:
         code = importlib.import_module(f"kpflow_cli.figures.{name}")
         figure = Figure(name, code.data, code.draw, code.claims)
-        build(figure, runs, order.profile, output_dir, order.runs_dir)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"its code cannot be imported ({error})") from None
+    runs = order.runs(name)
+    check_points(find_missing(runs))
+    return figure, runs
+
+
+def _tell(name: str, error: Exception, order: Order) -> None:
+    """That a figure is left out, at once, where others are still to be made."""
+    if len(order.names) > 1:
+        print(f"{name} is not made: {error}", flush=True)
 
 
 def _runs_of_all(order: Order) -> dict[str, list[FigureRun]]:

@@ -96,7 +96,7 @@ def describe_cost(runs: Sequence[FigureRun]) -> str:
     """What is missing, and about how long it will take on this machine, found by trying a little of
     it.
     """
-    missing = _find_missing(runs)
+    missing = find_missing(runs)
     if not missing:
         return "all runs are there"
     workers = room(_count_threads(missing))
@@ -113,7 +113,7 @@ def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
 
     Raises FailedRunError that names the runs that failed, after all have been tried.
     """
-    missing = _find_missing(runs)
+    missing = find_missing(runs)
     points = list({run.path: run for run in runs}.values())
     since = write_sweep(points, runs_dir, [label])
     if not missing:
@@ -127,7 +127,8 @@ def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
     return sweep_path(points, runs_dir)
 
 
-def _find_missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
+def find_missing(runs: Sequence[FigureRun]) -> list[SweepPoint]:
+    """The runs that are not complete, each once."""
     return list(
         {
             run.path: SweepPoint(run.label, run.values, run.path)

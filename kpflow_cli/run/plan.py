@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from kpflow_cli.config.plugins import construct
@@ -20,10 +22,31 @@ from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
 from kpflow_cli.run.identity import canonical_json
+from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
+from kpflow_cli.run.needs import Sizes, list_needs
 from kpflow_cli.run.randomness import Randomness
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.tracing.state_choice import SiteState
+
+# states smaller than these are there in no time, and fit anywhere
+_DOUBLE_BYTES, _SMALL_BYTES = 8, 2**28
+# what a run needs is known to this factor
+_UNCERTAIN = 2
+# groups and keys that a part of it grows with
+_RESPONSIBLE = {
+    "weights": ("task", "model"),
+    "states": ("task", "model", "training.batch_size"),
+    "probe blocks": (
+        "task",
+        "model",
+        "analysis.probes",
+        "analysis.krylov_block",
+        "analysis.krylov_depth",
+        "analysis.sketch",
+        "analysis.block_size",
+    ),
+}
 
 
 class Plan:
@@ -31,6 +54,7 @@ class Plan:
     cannot be had.
 
     Attributes:
+        memory: what the run will need at most.
         why_no_core: why the network is measured without a Kronecker core, None where it has one.
     """
 
@@ -38,7 +62,17 @@ class Plan:
         self.config = config
         self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
         self.randomness = Randomness(config.seed, canonical_json(identity(config)))
-        self.task: Task = construct("task", config.task)
+        with rationed(_sizes_of(config, "task", "model"), self.device):
+            self._construct()
+        self._state = None if config.analysis.state == "own" else SiteState(config.analysis.state)
+        self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
+        with self._rationed_if_large():
+            self._refuse_unmeasurable()
+        self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
+
+    def _construct(self) -> None:
+        """Task, model and evaluation trials."""
+        self.task: Task = construct("task", self.config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):
             self.task.prepare(
@@ -46,10 +80,24 @@ class Plan:
             )
         self.evaluation = Evaluation(self.task, self.dtype, self.device)
         self._precise_evaluation = Evaluation(self.task, torch.float64, self.device)
-        self._state = None if config.analysis.state == "own" else SiteState(config.analysis.state)
-        self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
-        self._refuse_unmeasurable()
-        self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
+
+    def _rationed_if_large(self) -> AbstractContextManager[None]:
+        """For the first look at the states of all trials: of what is large one trial first, which
+        tells how many states there are.
+        """
+        inputs = self.evaluation.batch.inputs
+        trials, steps, channels = inputs.shape
+        width = channels + sum(weight.shape[0] for weight in self.model.parameters() if weight.ndim)
+        if trials * steps * width * _DOUBLE_BYTES < _SMALL_BYTES:
+            return nullcontext()
+        with rationed(_sizes_of(self.config, "task", "model"), self.device):
+            states = self.evaluation.states(self.model, trials=1).numel() * trials
+        self._need_memory(Sizes(states, states, trials, 1, self._batch_states(states)))
+        return rationed(_sizes_of(self.config, "task", "model"), self.device)
+
+    def _batch_states(self, states: int) -> int:
+        """Of a training batch, where those of all evaluation trials are so many."""
+        return self.config.training.batch_size * states // len(self.evaluation.batch.inputs)
 
     def _network(self, purpose: Literal["initialization", "teacher"], **changes: Any) -> Model:
         """The model of the configuration with some of its keys changed, its weights drawn for a
@@ -87,9 +135,27 @@ class Plan:
                     f"analysis.records={name}: only of {RECORDS[name].subjects}; of this one: "
                     f"{able}"
                 )
-        self.why_no_core = global_ntk(trajectory).why_no_core
+        ntk = global_ntk(trajectory)
+        states, trials = math.prod(ntk.in_shape), ntk.in_shape[0]
+        site_outputs, domain = ntk.parameter_operator.in_size, ntk.factor.in_size
+        self.memory = self._need_memory(
+            Sizes(states, site_outputs, trials, domain, self._batch_states(states))
+        )
+        self.why_no_core = ntk.why_no_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
+
+    def _need_memory(self, sizes: Sizes) -> Need:
+        """What the run will need at most. Raises UserError, which names a key of the largest part,
+        for more than can be had.
+        """
+        parts = list_needs(self.model, sizes, self.analysis, self.config.training.optimizer)
+        need = Need(parts, free_bytes(self.device))
+        if parts["weights"] > need.free or need.total > _UNCERTAIN * need.free:
+            largest = max(parts, key=lambda name: parts[name])
+            keys = largest_key(_sizes_of(self.config, *_RESPONSIBLE[largest]))
+            raise UserError(f"{keys}: {need}")
+        return need
 
     def trajectory(self) -> Trajectory:
         """The model as it is now on the evaluation trials, with the state that the analysis
@@ -127,6 +193,15 @@ class Plan:
     def _precise_model(self) -> Model:
         """The model with the same weights in double precision."""
         return copy.deepcopy(self.model).double()
+
+
+def _sizes_of(config: DictConfig, *names: str) -> dict[str, Any]:
+    """Groups, and single keys of them, by their names."""
+    selected = {name: OmegaConf.select(config, name) for name in names}
+    return {
+        name: OmegaConf.to_container(each) if OmegaConf.is_config(each) else each
+        for name, each in selected.items()
+    }
 
 
 def _analysis(node: DictConfig, trials: int) -> Analysis:

@@ -54,6 +54,8 @@ def run(
     """
     torch.set_num_threads(config.threads)
     plan = Plan(config)
+    if plan.memory.is_tight:
+        print(plan.memory, flush=True)
     if plan.why_no_core:
         print(f"measured without a Kronecker core: {plan.why_no_core}", flush=True)
     with open_run_folder(run_dir, identity(config)) as folder:

@@ -10,7 +10,8 @@ from kpflow_cli.config.grid import GridPoint, grid
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.run.identity import identity_hash
-from kpflow_cli.run.reading import run_path
+from kpflow_cli.run.reading import is_complete, run_path
+from kpflow_cli.sweeps.checking import check_points
 from kpflow_cli.sweeps.launchers import launcher_engine
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.sweeps.settling import list_failures, settle
@@ -21,8 +22,8 @@ def sweep(overrides: list[str], config_name: str) -> None:
     """Make every run that the overrides ask for. The last line of standard output names the sweep
     file.
 
-    Raises UserError, before any work, for a bad value of any point, and FailedRunError if a run
-    fails, after all have been tried.
+    Raises UserError, before any work, for a bad value of any point and for what a run would refuse,
+    and FailedRunError if a run fails, after all have been tried.
     """
     found = grid(overrides, config_name)
     chosen, workers = _one_of_all(found, "run_dir"), _one_of_all(found, "workers")
@@ -33,12 +34,16 @@ def sweep(overrides: list[str], config_name: str) -> None:
     )
     sweep_file = sweep_path(points, runs_dir)
     engine = launcher_engine(
-        [override for override in overrides if override.startswith("hydra")],
+        [each for each in overrides if each.lstrip("+~").startswith(("hydra.", "hydra/"))],
+        config_name,
         threads=max(point.values["threads"] for point in points),
         workers=workers,
         logs=sweep_file.with_suffix(""),
     )
-    failures = settle(points, engine, write_sweep(points, runs_dir, overrides), "sweep")
+    missing = [point for point in points if not is_complete(point.path, point.path.name)]
+    check_points(missing)
+    since = write_sweep(points, runs_dir, overrides)
+    failures = settle(points, engine, since, "sweep") if missing else {}
     print(
         f"{len(points) - len(failures)} of {len(points)} runs are complete; `kpflow table "
         f"{sweep_file}` makes one table of them"

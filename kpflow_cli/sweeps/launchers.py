@@ -18,6 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from kpflow_cli.config.combinations import force_params
 from kpflow_cli.config.command_line import explain
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.sweeps.engines import Engine, Work, in_process, room
@@ -30,15 +31,15 @@ _LOOK_SECONDS = 30
 
 
 def launcher_engine(
-    overrides: list[str], *, threads: int, workers: int | None, logs: Path
+    overrides: list[str], config_name: str, *, threads: int, workers: int | None, logs: Path
 ) -> Engine:
-    """The launcher that Hydra's ``overrides`` choose, sequential by default; what it leaves goes to
-    the folder ``logs``.
+    """The launcher that a configuration and Hydra's ``overrides`` choose, sequential by default;
+    what it leaves goes to the folder ``logs``.
 
     ``workers`` of it run at a time, by default as many as this machine's cores have room for, on a
     cluster 16. Raises UserError for a launcher that is not there or cannot be made so.
     """
-    config = _configure(overrides, logs)
+    config = _configure(overrides, config_name, logs)
     name = str(config.hydra.runtime.choices["hydra/launcher"])
     if name == "basic":
         if workers not in (None, 1):
@@ -49,7 +50,7 @@ def launcher_engine(
         return in_process
     joblib_workers = (
         config.hydra.launcher.get("n_jobs")
-        if any(each.startswith("hydra.launcher.n_jobs") for each in overrides)
+        if any(each.lstrip("+").startswith("hydra.launcher.n_jobs") for each in overrides)
         else None
     )
     chosen = workers or joblib_workers or (_QUEUED if "slurm" in name else room(threads))
@@ -73,14 +74,14 @@ def launcher_engine(
     return engine
 
 
-def _configure(overrides: list[str], logs: Path) -> DictConfig:
+def _configure(overrides: list[str], config_name: str, logs: Path) -> DictConfig:
     with hydra.initialize_config_module(
         "kpflow_cli.configs", version_base="1.3", job_name="kpflow"
     ):
         try:
             config = GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
-                "config",
-                [*overrides, f"hydra.sweep.dir='{logs}'"],
+                config_name,
+                [*force_params(overrides), f"hydra.sweep.dir='{logs}'"],
                 run_mode=RunMode.MULTIRUN,
                 from_shell=False,
             )

@@ -50,8 +50,7 @@ class RunFolder:
         self._identity = identity
         self._lock_file = _identify(path / LOCK)
         self._has_manifest = read_manifest(path) is not None
-        configuration = {CONFIG: checksum(written_configuration(identity))}
-        self._checksums = (read_manifest(path) or {}) | configuration
+        self._checksums = read_manifest(path) or {}
 
     def latest_checkpoint(self, tell: Callable[[str], None]) -> Checkpoint | None:
         """The checkpoint of the highest step that is as it was written, None where there is none;
@@ -162,9 +161,11 @@ class RunFolder:
         status = read_status(self.path)
         return status if status.get("hash") == identity_hash(self._identity) else {}
 
-    def write_configuration(self) -> None:
-        """Write config.yaml."""
-        self.write(CONFIG, written_configuration(self._identity))
+    def configure(self, written: bytes, *, is_there: bool) -> None:
+        """Have config.yaml as it is ``written``."""
+        self._checksums[CONFIG] = checksum(written)
+        if not is_there:
+            self.write(CONFIG, written)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all. Raises LostFolderError where the folder is not there
@@ -187,7 +188,8 @@ def open_run_folder(path: Path, identity: dict[str, Any]) -> Iterator[RunFolder]
     Raises UserError, and touches nothing, if ``path`` is no folder, cannot be written, holds
     something else or another configuration's run; InUseError if another process works in it.
     """
-    has_configuration(path, identity)
+    written = written_configuration(identity)
+    has_configuration(path, written)
     try:
         path.mkdir(parents=True, exist_ok=True)
         held = FileLock(path / LOCK, blocking=False).acquire()
@@ -196,12 +198,11 @@ def open_run_folder(path: Path, identity: dict[str, Any]) -> Iterator[RunFolder]
     except OSError as error:
         raise UserError(f"run_dir={path}: cannot be written ({reason_of(error)})") from None
     with held:
-        configured = has_configuration(path, identity)
+        is_there = has_configuration(path, written)
         for folder in (path, path / CHECKPOINTS, path / PLOTS):
             remove_partial_files(folder)
         opened = RunFolder(path, identity)
-        if not configured:
-            opened.write_configuration()
+        opened.configure(written, is_there=is_there)
         yield opened
 
 

@@ -14,13 +14,12 @@ from kpflow_cli.run.manifest import checksum, read_manifest
 from kpflow_cli.run.whole_files import is_partial
 
 
-def has_configuration(path: Path, identity: dict[str, Any]) -> bool:
-    """Whether a folder has the configuration of the run of this identity as it is written; one that
-    has it damaged, in other words, or no more, has not.
+def has_configuration(path: Path, written: bytes) -> bool:
+    """Whether a folder has a run's configuration as it is ``written``; one that has it damaged, in
+    other words, or no more, has not.
 
     Raises UserError if it holds something else than this run.
     """
-    written = written_configuration(identity)
     try:
         if not path.exists():
             return False

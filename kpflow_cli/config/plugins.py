@@ -52,6 +52,11 @@ def find_class(group: str, name: object) -> Callable[..., Any]:
             "my_package.MyClass"
         )
     let_own_modules_be_found()
+    return _find_class(group, name)
+
+
+@functools.cache
+def _find_class(group: str, name: str) -> Callable[..., Any]:
     try:
         found = pkgutil.resolve_name(name)
     except Exception as error:

@@ -37,8 +37,8 @@ def check_points(points: Sequence[SweepPoint]) -> None:
         try:
             _check(point, known)
         except UserError as error:
-            label = f"{point.label}: " if point.label and len(points) > 1 else ""
-            raise UserError(f"{label}{error}") from None
+            told = len(points) == 1 or not point.label or str(error).startswith(point.label)
+            raise UserError(str(error) if told else f"{point.label}: {error}") from None
         except Exception:
             continue
 

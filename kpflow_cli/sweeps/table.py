@@ -14,9 +14,8 @@ from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.run.identity import flatten_keys
 from kpflow_cli.run.reading import is_complete, read_status
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
+from kpflow_cli.sweeps.run_rows import column_of, read_rows
 from kpflow_cli.sweeps.sweep_file import read_sweep
-
-_VALUES = ["step", "operator", "quantity", "reduction", "value", "stderr", "probes"]
 
 
 def write_table(place: Path, output: Path | None, columns: list[str]) -> None:
@@ -71,32 +70,18 @@ def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     ]
     heads = {run: {key: configurations[run].get(key) for key in shown} for run in runs}
     ordered = sorted(runs, key=lambda run: ([_order(heads[run][key]) for key in shown], run.name))
-    parts = []
-    for run in tqdm(ordered, unit="run", desc="table", disable=None, delay=1.0):
-        part = _numbers(run)
-        for place, (name, value) in enumerate({"run": run.name, **heads[run]}.items()):
-            part.insert(place, name, _text(value) if isinstance(value, list | dict) else value)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    rows = read_rows(ordered, tqdm(ordered, unit="run", desc="table", disable=None, delay=1.0))
+    index = rows.pop("run index")
+    columns_in_front = {"run": [run.name for run in ordered]} | {
+        key: [_plain(heads[run][key]) for run in ordered] for key in shown
+    }
+    for place, (name, values) in enumerate(columns_in_front.items()):
+        rows.insert(place, name, column_of(values, index))
+    return rows
 
 
-def _numbers(run: Path) -> pd.DataFrame:
-    """Rows of measurements.csv, then of training.csv, one a number."""
-    parts = []
-    if (run / "measurements.csv").exists():
-        parts.append(pd.read_csv(run / "measurements.csv", dtype={"probes": "Int64"}))
-    if (run / "training.csv").exists():
-        training = (
-            pd.read_csv(run / "training.csv")
-            .melt("step", var_name="quantity")
-            .sort_values("step", kind="stable")
-        )
-        parts.append(training.assign(operator="training"))
-    return (
-        pd.concat(parts, ignore_index=True).reindex(columns=_VALUES)
-        if parts
-        else pd.DataFrame(columns=_VALUES)
-    )
+def _plain(value: Any) -> Any:
+    return _text(value) if isinstance(value, list | dict) else value
 
 
 def _text(value: Any) -> str:

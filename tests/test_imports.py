@@ -126,6 +126,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "benchmarks": (
         "benchmarks",
         "config.keys",
+        "config.paths",
         "config.schema",
         "errors",
         "estimators",

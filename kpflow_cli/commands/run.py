@@ -49,6 +49,7 @@ def execute(words: list[str]) -> None:
 
 def _make_run(overrides: list[str], config_name: str) -> None:
     from kpflow_cli.config.grid import compose_point
+    from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
     from kpflow_cli.plotting.run_plots import PLOTS
     from kpflow_cli.run.folder import run_path
@@ -57,7 +58,7 @@ def _make_run(overrides: list[str], config_name: str) -> None:
     point = compose_point(overrides, config_name)
     chosen = point.values["run_dir"]
     path = (
-        Path(chosen).expanduser()
+        read_path(chosen, "run_dir")
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )

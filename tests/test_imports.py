@@ -143,6 +143,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "benchmarks": (
         "benchmarks",
         "config.keys",
+        "config.paths",
         "config.schema",
         "errors",
         "estimators",

@@ -23,6 +23,7 @@ from kpflow_cli.benchmarks.statistics import (
     ours,
     trace_reductions,
 )
+from kpflow_cli.config.paths import read_path
 from kpflow_cli.run import provenance
 from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
 from kpflow_cli.run.identity import identity_hash
@@ -56,7 +57,7 @@ def bench(
     torch.set_num_threads(settings.threads)
     identity = settings.identity()
     path = (
-        Path(settings.run_dir).expanduser()
+        read_path(settings.run_dir, "run_dir")
         if settings.run_dir
         else Path("runs") / "bench" / identity_hash(identity)
     )

@@ -13,13 +13,13 @@ from kpflow_cli.config.schema import MOST_THREADS
 class Settings:
     """``key=value`` on the command line."""
 
-    trials: Annotated[int, Key("B", at_least=1)] = 30
+    trials: Annotated[int, Key("B", at_least=1, at_most=100_000)] = 30
     steps: Annotated[
         int,
         Key("T, in which each period of the task has a step", at_least=3, at_most=10**6),
     ] = 90
-    units: Annotated[int, Key("n", at_least=1)] = 256
-    probes: Annotated[int, Key("vectors multiplied at once", at_least=1)] = 16
+    units: Annotated[int, Key("n", at_least=1, at_most=100_000)] = 256
+    probes: Annotated[int, Key("vectors multiplied at once", at_least=1, at_most=10_000)] = 16
     rounds: Annotated[
         int, Key("each times every way, one after the other", at_least=1, at_most=10_000)
     ] = 5

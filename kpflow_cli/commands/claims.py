@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kpflow_cli.commands.arguments import Parser
+from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
 
 HELP = "the claims of all figures drawn, with their verdicts, as one table"
@@ -18,7 +19,7 @@ def execute(words: list[str]) -> None:
         raise UserError(f"claims takes one folder, got '{' '.join(map(str, folders))}'")
     from kpflow_cli.reproduction.claims import collect_claims
 
-    print(collect_claims((folders[0] if folders else _FOLDER).expanduser()))
+    print(collect_claims(read_path(folders[0] if folders else _FOLDER)))
 
 
 def _parser() -> Parser:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
 from kpflow_cli.config.keys import Key
+from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
         names or [name for name, spec in specs.items() if settings.profile in spec.profiles],
         [word for word in read.word if "=" in word and not word.startswith(own)],
         settings.profile,
-        Path(settings.output_dir).expanduser(),
-        Path(settings.runs_dir).expanduser(),
+        read_path(settings.output_dir, "output_dir"),
+        read_path(settings.runs_dir, "runs_dir"),
         read.list,
         read.estimate,
     )

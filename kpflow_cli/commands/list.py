@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kpflow_cli.commands.arguments import Parser
+from kpflow_cli.config.paths import is_folder
 from kpflow_cli.errors import UserError
 
 HELP = "tasks, models, kinds of training and analysis, with a line each"
@@ -16,7 +17,7 @@ def execute(words: list[str]) -> None:
     from kpflow_cli.config.schema import GROUPS
 
     config_dir = _parser().read(words).config_dir
-    if config_dir and not config_dir.is_dir():
+    if config_dir and not is_folder(config_dir):
         raise UserError(f"--config-dir={config_dir}: not a folder")
     found = describe_choices((*GROUPS, "sweep"), config_dir)
     width = max(len(name) for group in found.values() for name in group)

@@ -51,6 +51,7 @@ def execute(words: list[str]) -> None:
 
 def _make_run(overrides: list[str], config_name: str) -> None:
     from kpflow_cli.config.grid import compose_point
+    from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
     from kpflow_cli.run.reading import run_path
     from kpflow_cli.run.runner import run
@@ -58,7 +59,7 @@ def _make_run(overrides: list[str], config_name: str) -> None:
     point = compose_point(overrides, config_name)
     chosen = point.values["run_dir"]
     path = (
-        Path(chosen).expanduser()
+        read_path(chosen, "run_dir")
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
 from kpflow_cli.config.keys import Key
+from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
 
 HELP = "many runs, such as those of a sweep, as one tidy CSV file"
@@ -55,8 +55,8 @@ def execute(words: list[str]) -> None:
     from kpflow_cli.sweeps.table import write_table
 
     write_table(
-        Path(places[0]).expanduser(),
-        Path(settings.output).expanduser() if settings.output else None,
+        read_path(places[0]),
+        read_path(settings.output, "output") if settings.output else None,
         [column for column in settings.columns.split(",") if column],
     )
 

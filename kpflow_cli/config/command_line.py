@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from kpflow_cli.config.paths import is_folder
 from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.errors import UserError, nearest
 
@@ -57,7 +58,7 @@ def read_arguments(words: list[str], config_name: str) -> Arguments:
         if getattr(parsed, option) is not None:
             refuse(f"unrecognized arguments: --{option.replace('_', '-')}")
     config_dir = Path(parsed.config_dir) if parsed.config_dir is not None else None
-    if config_dir and not config_dir.is_dir():
+    if config_dir and not is_folder(config_dir):
         raise UserError(f"Additional config directory '{config_dir.absolute()}' not found")
     return Arguments(
         parsed.config_name or config_name,

@@ -21,7 +21,7 @@ class Training:
 
     steps: Annotated[int, Key("gradient steps", at_least=0, at_most=10**8)]
     batch_size: Annotated[int, Key("trials in a batch", at_least=1)]
-    learning_rate: Annotated[float, Key("eta, the step size", above=0)]
+    learning_rate: Annotated[float, Key("eta, the step size", above=0, at_most=1e38)]
     optimizer: Annotated[Literal["sgd", "momentum", "adam", "shampoo"], Key("update rule")]
     momentum: Annotated[float, Key("of optimizer=momentum, 0 for the others", at_least=0, below=1)]
     evaluation_interval: Annotated[int, Key("steps between rows of training.csv", at_least=1)]

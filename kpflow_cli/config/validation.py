@@ -137,6 +137,8 @@ def _check_once(keys: Keys, name: Any, written: bytes, prefix: str) -> bytes:
         plain = OmegaConf.to_container(typed)
         assert isinstance(plain, dict)
         checked = plain[name]
+        # a command of words has numbers only now
+        _refuse_long_integers(f"{prefix}{name}", checked)
     if declared.key:
         _refuse_invalid(prefix + name, checked, value, declared.key)
     return pickle.dumps(checked)

@@ -29,6 +29,9 @@ PROBES, MOST_PROBES = 40, 640
 # variance of a plain one
 SKETCH = 8
 
+# errors so many times too large are all as far from a tolerance: probes at most double at a time
+_FAR = 1e3
+
 
 def trace(
     operator: LinearOperator,
@@ -227,7 +230,7 @@ def until(
     estimate = found()
     while tolerance is not None and not estimate.relative_error <= tolerance:
         missing = (
-            probes * ((estimate.relative_error / tolerance) ** 2 - 1)
+            probes * (min(estimate.relative_error / tolerance, _FAR) ** 2 - 1)
             if math.isfinite(estimate.relative_error)
             else probes
         )

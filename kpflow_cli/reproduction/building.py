@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from kpflow_cli import __version__
-from kpflow_cli.errors import UserError
 from kpflow_cli.reproduction.claims import Claim, list_claims
 from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
@@ -72,22 +70,6 @@ def build(
     write_whole(place.with_suffix(".json"), (json.dumps(origin, indent=2) + "\n").encode())
     print(f"{figure.name}, profile {profile}\n{list_claims(claims)}")
     print(place.with_suffix(".pdf"), flush=True)
-
-
-def refuse_unwritable(output_dir: Path) -> None:
-    """Raises UserError for a folder that cannot be made or written; leaves nothing behind."""
-    try:
-        missing = [each for each in (output_dir, *output_dir.parents) if not each.exists()]
-        output_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryFile(dir=output_dir):
-                pass
-        finally:
-            for folder in missing:
-                folder.rmdir()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"output_dir={output_dir}: cannot be written ({reason})") from None
 
 
 def _save(drawing: Drawing, place: Path, made_by: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,28 +139,33 @@ def collect_claims(folder: Path) -> str:
     """
     files = {
         path.stem.removesuffix("_claims").removeprefix("fig"): path
-        for path in folder.glob("fig*_claims.csv")
+        for path in folder.glob("fig[0-9]*_claims.csv")
     }
     if not files:
         raise UserError(
             f"{folder}: holds no fig*_claims.csv; `kpflow figure 3` makes one, in figures/output"
         )
     rows = [["figure", "claim", "value", "error from", "threshold", "verdict"], ["---"] * 6]
-    for number in sorted(files, key=lambda name: (int("".join(filter(str.isdigit, name))), name)):
-        rows += [
-            [
-                number,
-                claim["claim"],
-                _format_value(claim),
-                _name_source(claim),
-                claim["threshold"],
-                claim["verdict"],
-            ]
-            for claim in _read_claims(files[number], number)
-        ]
+    for number in sorted(files, key=lambda name: (int(re.findall(r"\d+", name)[0]), name)):
+        try:
+            rows += [_row(number, claim) for claim in _read_claims(files[number], number)]
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{files[number]}: no file of claims ({reason})") from None
     return "\n".join(
         "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows
     )
+
+
+def _row(number: str, claim: dict[Any, Any]) -> list[str]:
+    return [
+        number,
+        claim["claim"],
+        _format_value(claim),
+        _name_source(claim),
+        claim["threshold"],
+        claim["verdict"],
+    ]
 
 
 def _read_claims(path: Path, number: str) -> list[dict[Any, Any]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kpflow_cli.attempts import Failure, raise_failures
+from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.reproduction.building import Figure, build, refuse_unwritable
+from kpflow_cli.reproduction.building import Figure, build
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete
@@ -69,7 +70,8 @@ def make_figures(order: Order, output_dir: Path) -> None:
     made: at the end FailedRunError names those that were not made and why, or UserError, where none
     could be. Raises UserError for a folder that cannot be written.
     """
-    refuse_unwritable(output_dir)
+    refuse_unwritable(output_dir, "output_dir")
+    refuse_unwritable(order.runs_dir, "runs_dir")
     failures: list[Failure] = []
     ready = {}
     for name in order.names:

@@ -135,7 +135,12 @@ class Plan:
                     f"analysis.records={name}: only of {RECORDS[name].subjects}; of this one: "
                     f"{able}"
                 )
-        ntk = global_ntk(trajectory)
+        if not trajectory.state.isfinite().all():
+            raise self._overflow()
+        try:
+            ntk = global_ntk(trajectory)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise self._overflow() from None
         states, trials = math.prod(ntk.in_shape), ntk.in_shape[0]
         site_outputs, domain = ntk.parameter_operator.in_size, ntk.factor.in_size
         self.memory = self._need_memory(
@@ -144,6 +149,12 @@ class Plan:
         self.why_no_core = ntk.why_no_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
+
+    def _overflow(self) -> UserError:
+        return UserError(
+            f"model: its states or slopes on the evaluation trials exceed the range of "
+            f"{self.config.dtype}; try smaller initial weights, such as a smaller model.gain"
+        )
 
     def _need_memory(self, sizes: Sizes) -> Need:
         """What the run will need at most. Raises UserError, which names a key of the largest part,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kpflow_cli.config.grid import GridPoint, grid
+from kpflow_cli.config.paths import read_path, refuse_unwritable
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.run.identity import identity_hash
@@ -27,7 +28,8 @@ def sweep(overrides: list[str], config_name: str) -> None:
     """
     found = grid(overrides, config_name)
     chosen, workers = _one_of_all(found, "run_dir"), _one_of_all(found, "workers")
-    runs_dir = Path(chosen).expanduser() if chosen is not None else Path("runs")
+    runs_dir = read_path(chosen, "run_dir") if chosen is not None else Path("runs")
+    refuse_unwritable(runs_dir, "run_dir")
     points = _distinct(
         SweepPoint(" ".join(each.swept), each.values, _path(each, runs_dir, grouped=chosen is None))
         for each in found

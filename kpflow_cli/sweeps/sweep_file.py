@@ -46,5 +46,5 @@ def read_sweep(path: Path) -> list[Path]:
     try:
         folders = json.loads(path.read_text())["runs"]
         return [path.parent.parent / folder for folder in folders]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: no sweep file ({error})") from None

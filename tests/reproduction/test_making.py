@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from kpflow_cli.attempts import raise_failures
+from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction import command
-from kpflow_cli.reproduction.building import refuse_unwritable
 from kpflow_cli.reproduction.command import Order, make_figures
 from kpflow_cli.reproduction.specification import read_figure_specs
 
@@ -100,13 +100,13 @@ def test_a_folder_that_cannot_be_written_is_told_first(
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/proc/nowhere/out"])
 def test_so_is_a_name_that_no_folder_can_have(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^output_dir=(.|\n)*: cannot be written \(.+\)$"):
-        refuse_unwritable(tmp_path / name)
+        refuse_unwritable(tmp_path / name, "output_dir")
 
 
 def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    refuse_unwritable(tmp_path / "there" / "a" / "b")
-    refuse_unwritable(tmp_path / "there")
+    refuse_unwritable(tmp_path / "there" / "a" / "b", "run_dir")
+    refuse_unwritable(tmp_path / "there", "run_dir")
     assert [entry.name for entry in tmp_path.rglob("*")] == ["there"]
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,7 +44,7 @@ def find_class(group: str, name: object) -> Callable[..., Any]:
     """The class, or function, that ``<group>._target_`` names, which may be in the current folder.
 
     Raises UserError, before anything is called, where there is none, or its objects are of another
-    kind or cannot be made.
+    kind, as far as can be told, or cannot be made.
     """
     if not isinstance(name, str):
         raise UserError(
@@ -114,15 +114,26 @@ def _find_kind(group: str) -> Any:
 
 
 def _makes(found: Callable[..., Any], kind: Any) -> bool:
-    """Whether a class is of a kind; of a function, and of what an object has beyond its methods,
-    that shows once it is called.
+    """Whether a class is of a kind, of what its objects have beyond their methods that shows once
+    they are made; a function has to say that it returns one.
     """
-    if not isinstance(found, type):
-        return True
+    made = found if isinstance(found, type) else _find_returned(found)
+    if made is None:
+        return False
     if getattr(kind, "_is_protocol", False):
         methods = [name for name, member in vars(kind).items() if inspect.isfunction(member)]
-        return all(hasattr(found, name) for name in methods if not name.startswith("_"))
-    return issubclass(found, kind)
+        return all(hasattr(made, name) for name in methods if not name.startswith("_"))
+    return issubclass(made, kind)
+
+
+def _find_returned(function: Callable[..., Any]) -> type | None:
+    """The class that a function says it returns."""
+    try:
+        returned = get_type_hints(function).get("return")
+    except Exception:
+        # an annotation can be anything
+        return None
+    return returned if isinstance(returned, type) else None
 
 
 def _other_kind(group: str, name: str) -> UserError:

@@ -125,5 +125,6 @@ class CustomModel(Model):
 def _import(target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
+        # whatever a module of the user's own does when it is imported
         raise UserError(f"model.target={target}: cannot be imported ({error})") from None

@@ -132,3 +132,29 @@ def test_a_measure_of_ones_own(own: Path) -> None:
     assert [row for row in rows if ",mine," in row] == [
         f"{step},mine,half,full,0.5,0.0,0" for step in (0, 1)
     ]
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.exec", "subprocess.Popen"])
+def test_nothing_is_called_that_does_not_say_that_it_makes_a_task(
+    target: str, tmp_path: Path
+) -> None:
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text(
+        f"_target_: {target}\n"
+        + {"os.system": "command: touch called\n"}.get(target, "args: touch called\n")
+    )
+    done = kpflow("run", "--config-dir", "conf", "task=mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"kpflow: task._target_={target}: ")
+    assert not (tmp_path / "called").exists()
+
+
+def test_a_function_that_says_it_returns_a_task_is_one(own: Path) -> None:
+    (own / "makers.py").write_text(
+        "from window import Window\ndef make(time_steps: int) -> Window:\n"
+        "    return Window(window=2, time_steps=time_steps)\n"
+    )
+    (own / "conf" / "task" / "made.yaml").write_text("_target_: makers.make\ntime_steps: 4\n")
+    words = ["run", "--config-dir", "conf", "task=made", "training.steps=1", "model.units=3"]
+    done = kpflow(*words, *SMALL_ANALYSIS, cwd=own)
+    assert done.returncode == 0, done.stderr

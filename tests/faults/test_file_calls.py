@@ -1,0 +1,55 @@
+"""Whatever happens at any file call of a run, a sweep, a figure: the same command continues, to
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from injection import FAULTS, Fault
+from scenarios import TINY, Scenario, scenario
+from tally import Tally
+
+from kpflow_cli.reproduction import runs
+from kpflow_cli.sweeps.engines import in_process
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
+# calls apart, of commands that make many; every call of a run
+STRIDES = {"run": 1, "sweep": 7, "figure": 12}
+
+
+def _inject(found: Scenario, fault: Fault, stride: int, section: str) -> None:
+    tally = Tally(section, fault.name)
+    for at in range(1, found.calls[fault.writing] + 1, stride):
+        found.clear()
+        first = found.run(fault, at)
+        again = found.run()
+        wrongs = first.wrongs() + again.wrongs()
+        if again.status != 0:
+            wrongs.append(f"refused afterwards: {again.errors[-200:]}")
+        elif not found.is_whole():
+            wrongs.append("lost")
+        tally.add("survived", f"call {at}", wrongs)
+    tally.close()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_run(name: str, tiny_run: Scenario) -> None:
+    _inject(tiny_run, FAULTS[name], STRIDES["run"], "file calls of a run")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_sweep(name: str, tmp_path: Path) -> None:
+    words = ["run", "-m", *TINY, "seed=0,1", "run_dir=sweep"]
+    found = scenario(words, tmp_path / "place")
+    _inject(found, FAULTS[name], STRIDES["sweep"], "file calls of a sweep")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_figure(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "local_processes", lambda threads: in_process)
+    small = [each for each in TINY if not each.startswith(("task=", "analysis.measures"))]
+    words = ["figure", "7", *small, "output_dir=out", "runs_dir=runs"]
+    found = scenario(words, tmp_path / "place")
+    _inject(found, FAULTS[name], STRIDES["figure"], "file calls of a figure")

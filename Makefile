@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FL
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-mutants test-slurm lint type bench coverage figures $(FIGURES) clean
+.PHONY: help run test test-slow test-all test-mutants test-faults test-slurm lint type bench coverage figures $(FIGURES) clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ test-all: test test-slow ## both
 
 test-mutants: $(VENV)/.installed-mutants ## change the numeric core in MUTANTS places: do tests notice? (about 30 minutes)
 	$(BIN)/python tests/mutants.py --count $(MUTANTS)
+
+test-faults: $(VENV)/.installed-faults ## faults at every file call, damage, bad input by the thousand; writes docs/reliability.md (about 35 minutes)
+	rm -rf build/faults
+	OMP_NUM_THREADS=1 $(PYTEST) -m faults
+	$(BIN)/python tests/faults/write_report.py
 
 test-slurm: $(VENV)/.installed-test ## sweeps on a real Slurm, Debian's, of this machine alone (about 3 minutes; installs it, as root)
 	sh tests/slurm/install.sh
@@ -83,6 +88,10 @@ $(VENV)/.installed-optim: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-faults: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[faults]"
 	@touch $@
 
 $(VENV)/.installed-mutants: $(VENV)/.installed

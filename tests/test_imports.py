@@ -126,6 +126,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "estimators.estimate",
         "errors",
         "run.folder",
+        "run.manifest",
         "run.reading",
         "run.whole_files",
         "run.provenance",

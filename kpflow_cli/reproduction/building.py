@@ -16,6 +16,7 @@ from kpflow_cli.reproduction.claims import Claim, list_claims
 from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
 from kpflow_cli.run.folder import Drawing
+from kpflow_cli.run.manifest import checksum
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 # runs named one by one in what a figure leaves; of more, only the sweep file that lists them
@@ -60,11 +61,13 @@ def build(
     made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs "
     made_by += _name_folders(runs, sweep_file)
     _save(figure.draw(data), place, made_by)
+    tables = (f"{figure.name}.csv", f"{figure.name}_claims.csv")
     origin = {
         "figure": figure.name,
         "profile": profile,
         "sweep": str(sweep_file),
         "runs": _list_runs(runs),
+        "sha256": {name: checksum((output_dir / name).read_bytes()) for name in tables},
         **provenance.made_by(),
     }
     write_whole(place.with_suffix(".json"), (json.dumps(origin, indent=2) + "\n").encode())

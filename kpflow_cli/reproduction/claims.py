@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -13,6 +15,7 @@ import pandas as pd
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.run.manifest import checksum
 
 Verdict = Literal["holds", "fails", "undecided", "identity"]
 
@@ -169,7 +172,14 @@ def _row(number: str, claim: dict[Any, Any]) -> list[str]:
 
 
 def _read_claims(path: Path, number: str) -> list[dict[Any, Any]]:
-    claims = pd.read_csv(path)
+    content = path.read_bytes()
+    try:
+        written = json.loads(path.with_name(f"fig{number}.json").read_text()).get("sha256", {})
+    except (OSError, ValueError, AttributeError):
+        written = {}
+    if written.get(path.name, checksum(content)) != checksum(content):
+        raise UserError(f"{path}: not as it was written; `kpflow figure {number}` writes it again")
+    claims = pd.read_csv(io.BytesIO(content))
     if "groups" not in claims:
         raise UserError(
             f"{path}: of an earlier version of kpflow; `kpflow figure {number}` makes it anew"

@@ -98,7 +98,8 @@ def _prepare(name: str, order: Order) -> tuple[Figure, list[FigureRun]]:
     try:
         code = importlib.import_module(f"kpflow_cli.figures.{name}")
         figure = Figure(name, code.data, code.draw, code.claims)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
+        # matplotlib itself, for one, where it cannot read a configuration of the user's
         raise UserError(f"its code cannot be imported ({error})") from None
     runs = order.runs(name)
     check_points(find_missing(runs))

@@ -21,14 +21,11 @@ from kpflow_cli.errors import (
     UserError,
     describe_machine_error,
 )
-from kpflow_cli.measures.checkpoint import measure
-from kpflow_cli.measures.records import RECORDS
-from kpflow_cli.measures.records.scene import Scene
 from kpflow_cli.measures.rows import Measured
-from kpflow_cli.ntk import global_ntk
 from kpflow_cli.run import tables
 from kpflow_cli.run.checkpoints import Checkpoint, Rows, refuse_unreadable_state
 from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
+from kpflow_cli.run.measuring import measure_step
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.signals import Stopped, StopSignals
@@ -243,7 +240,7 @@ class _Session:
         while True:
             try:
                 with self.stop_signals.breaking_off():
-                    return self._measure(step)
+                    return measure_step(self._plan, step, self._trainer.batch)
             except Stopped:
                 self._put_back_buffers(before.model)
                 self._stop(before)
@@ -265,30 +262,6 @@ class _Session:
             self._trainer.buffers,
             recorded=self._recorded_step == step,
         )
-
-    def _measure(self, step: int) -> tuple[Measured, dict[str, Rows]]:
-        """What is measured at one step, and the rows of it for each table."""
-        plan = self._plan
-        trajectory, precise = plan.trajectories()
-        generator = plan.randomness.generator("probes", step)
-        ntk, directions = global_ntk(trajectory), plan.target_directions(precise or trajectory)
-        precise_ntk = None if precise is None else global_ntk(precise, compressed=False)
-        try:
-            measured = measure(ntk, directions, plan.analysis, generator, precise=precise_ntk)
-        except FailedRunError as error:
-            raise FailedRunError(f"step {step}: {error}") from None
-        found: dict[str, Rows] = {
-            "measurements": list(tables.measurement_rows(step, measured)),
-            "spectra": list(tables.spectrum_rows(step, measured)),
-        }
-        if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
-            scene = Scene(
-                plan.model, plan.evaluation, self._trainer.batch, trajectory, ntk, generator
-            )
-            for name in plan.analysis.records:
-                for table, rows in RECORDS[name].rows(scene).items():
-                    found.setdefault(table, []).extend({"step": step, **row} for row in rows)
-        return measured, found
 
     def _written_tables(self) -> dict[str, Rows]:
         return {name: rows for name, rows in self._tables.items() if rows}

@@ -83,8 +83,9 @@ class Trainer:
             raise ValueError(str(error)) from None
         for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
             for name in self.optimizer.defaults:
-                if group.get(name) != wanted[name]:
-                    raise ValueError(f"{name}={group.get(name)} there, {wanted[name]} here")
+                there, here = group.get(name), wanted.get(name)
+                if there != here:
+                    raise ValueError(f"{name}={there} there, {here} here")
         self.step = step
 
     def batch(self) -> Batch:

@@ -20,7 +20,7 @@ def sweep_path(points: Sequence[SweepPoint], runs_dir: Path) -> Path:
     """Where a sweep file is: one set of points has one, whatever order and whatever words
     it was asked for in.
     """
-    return runs_dir / "sweeps" / f"{identity_hash({'runs': _folders(points, runs_dir)})}.json"
+    return runs_dir / "sweeps" / f"{_hash(_folders(points, runs_dir))}.json"
 
 
 def write_sweep(points: Sequence[SweepPoint], runs_dir: Path, overrides: list[str]) -> float:
@@ -37,14 +37,25 @@ def write_sweep(points: Sequence[SweepPoint], runs_dir: Path, overrides: list[st
     return path.stat().st_mtime
 
 
+def _hash(folders: list[str]) -> str:
+    return identity_hash({"runs": folders})
+
+
 def _folders(points: Sequence[SweepPoint], runs_dir: Path) -> list[str]:
     return sorted(os.path.relpath(point.path, runs_dir) for point in points)
 
 
 def read_sweep(path: Path) -> list[Path]:
-    """The run folders of a sweep. Raises UserError for another file."""
+    """The run folders of a sweep. Raises UserError for another file, and for one whose name is not
+    the hash of the folders in it.
+    """
     try:
         folders = json.loads(path.read_text())["runs"]
-        return [path.parent.parent / folder for folder in folders]
+        found = [path.parent.parent / folder for folder in folders]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: no sweep file ({error})") from None
+    if path.stem != _hash(folders):
+        raise UserError(
+            f"{path}: not as it was written; the command that made the sweep writes it again"
+        )
+    return found

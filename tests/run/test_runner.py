@@ -19,7 +19,7 @@ from torch import nn
 
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
-from kpflow_cli.run import provenance, runner
+from kpflow_cli.run import measuring, provenance
 from kpflow_cli.run.checkpoints import Checkpoint
 from kpflow_cli.run.folder import RunFolder, open_run_folder
 from kpflow_cli.run.reading import is_complete
@@ -270,8 +270,8 @@ def test_a_signal_breaks_off_what_can_be_dropped(
         with monkeypatch.context() as patch:
             if activity == "measuring":
                 measures = iter(range(10))
-                measure = signalled(runner.measure, lambda *_: next(measures) == 3)
-                patch.setattr(runner, "measure", measure)
+                measure = signalled(measuring.measure, lambda *_: next(measures) == 3)
+                patch.setattr(measuring, "measure", measure)
             elif activity == "training":
                 steps = iter(range(100))
                 step = signalled(torch.optim.SGD.step, lambda *_: next(steps) == 11)
@@ -293,7 +293,7 @@ def test_a_signal_while_measuring_that_leaves_it_alive_measures_again(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job of submitit is put back into the queue and goes on until it is taken away."""
-    measure, calls, received = runner.measure, [], []
+    measure, calls, received = measuring.measure, [], []
 
     def interrupted_once(*arguments: Any, **keywords: Any) -> Any:
         calls.append(0)
@@ -303,7 +303,7 @@ def test_a_signal_while_measuring_that_leaves_it_alive_measures_again(
 
     previous = signal.signal(signal.SIGUSR2, lambda *_: received.append(0))
     try:
-        monkeypatch.setattr(runner, "measure", interrupted_once)
+        monkeypatch.setattr(measuring, "measure", interrupted_once)
         run(small_config(), tmp_path / "run", {})
     finally:
         signal.signal(signal.SIGUSR2, previous)

@@ -170,8 +170,8 @@ def test_training_moves_the_weights_of_the_case_alone(case: str) -> None:
         (
             ("model=mlp",),
             (
-                r"task.input_gain: follows another key that is not there; Interpolation key "
-                r"'model.gain' not found"
+                r"task.input_gain: follows another key that is not there, or itself; "
+                r"Interpolation key 'model.gain' not found"
             ),
         ),
         (

@@ -15,6 +15,7 @@ import pytest
 from counted import put_task, steps_made
 from small_runs import KPFLOW, SMALL, table_bytes
 
+pytestmark = pytest.mark.faults
 OWN = [option for option in SMALL if not option.startswith(("task.", "training."))]
 RUN = ["run", "--config-dir", "conf", "task=counted", "model=rnn", *OWN, "training.batch_size=4"]
 SHORT = [*RUN, "training.steps=3"]
@@ -77,8 +78,14 @@ def test_a_reader_that_leaves_is_no_error(line: str, place: Path) -> None:
 
 @contextlib.contextmanager
 def _started(place: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def be_interruptible() -> None:
+        # what runs in the background of a shell ignores Ctrl-C
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
-        [KPFLOW, *arguments], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [KPFLOW, *arguments], cwd=place, preexec_fn=be_interruptible, **pipes
     ) as process:
         try:
             yield process
@@ -100,10 +107,7 @@ def test_a_run_that_measures_ends_and_continues_to_the_same_bytes(
 ) -> None:
     """Each measurement takes minutes."""
     put_task(tmp_path)
-    slow = [*RUN, "training.steps=3", "analysis.measures=[ntk]", "analysis.checkpoints=2"]
-    slow += ["analysis.probes=20", "run_dir=out"]
-    with _started(tmp_path, *slow, "analysis.measures=[ntk,slow_measure.measure]") as process:
-        pass
+    slow = [*RUN, "training.steps=3", "analysis.checkpoints=2", "analysis.probes=20"]
     (tmp_path / "slow_measure.py").write_text(
         "import pathlib, time\n"
         "import kpflow_cli as kp\n"
@@ -115,7 +119,7 @@ def test_a_run_that_measures_ends_and_continues_to_the_same_bytes(
     )
     command = [*slow, "analysis.measures=[ntk,slow_measure.measure]"]
     (tmp_path / "slow").touch()
-    with _started(tmp_path, *command) as process:
+    with _started(tmp_path, *command, "run_dir=out") as process:
         _wait_until((tmp_path / "measuring").exists, process)
         sent = time.monotonic()
         process.send_signal(number)
@@ -127,8 +131,9 @@ def test_a_run_that_measures_ends_and_continues_to_the_same_bytes(
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "interrupted"
     (tmp_path / "slow").unlink()
     for name in ("out", "undisturbed"):
-        with _started(tmp_path, *command[:-2], f"run_dir={name}", command[-1]) as process:
-            assert process.wait() == 0
+        with _started(tmp_path, *command, f"run_dir={name}") as process:
+            process.communicate()
+            assert process.returncode == 0
     assert table_bytes(tmp_path / "out") == table_bytes(tmp_path / "undisturbed")
 
 

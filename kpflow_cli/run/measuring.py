@@ -1,0 +1,45 @@
+"""All that a run measures and writes down of its network at one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kpflow_cli.errors import FailedRunError
+from kpflow_cli.measures.checkpoint import measure
+from kpflow_cli.measures.records import RECORDS
+from kpflow_cli.measures.records.scene import Scene
+from kpflow_cli.measures.rows import Measured
+from kpflow_cli.ntk import global_ntk
+from kpflow_cli.run import tables
+from kpflow_cli.run.checkpoints import Rows
+from kpflow_cli.run.plan import Plan
+from kpflow_cli.task import Batch
+
+
+def measure_step(
+    plan: Plan, step: int, draw_batch: Callable[[], Batch]
+) -> tuple[Measured, dict[str, Rows]]:
+    """Measure the network of a plan as it is at a step; what was measured, and the rows of it for
+    each table.
+
+    ``draw_batch`` gives the training batch of the step. Raises FailedRunError where NTK_S cannot
+    be measured.
+    """
+    trajectory, precise = plan.trajectories()
+    generator = plan.randomness.generator("probes", step)
+    ntk, directions = global_ntk(trajectory), plan.target_directions(precise or trajectory)
+    precise_ntk = None if precise is None else global_ntk(precise, compressed=False)
+    try:
+        measured = measure(ntk, directions, plan.analysis, generator, precise=precise_ntk)
+    except FailedRunError as error:
+        raise FailedRunError(f"step {step}: {error}") from None
+    found: dict[str, Rows] = {
+        "measurements": list(tables.measurement_rows(step, measured)),
+        "spectra": list(tables.spectrum_rows(step, measured)),
+    }
+    if step in {plan.schedule[index] for index in (0, len(plan.schedule) // 2, -1)}:
+        scene = Scene(plan.model, plan.evaluation, draw_batch, trajectory, ntk, generator)
+        for name in plan.analysis.records:
+            for table, rows in RECORDS[name].rows(scene).items():
+                found.setdefault(table, []).extend({"step": step, **row} for row in rows)
+    return measured, found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Tally:
     def close(self) -> None:
         """Leave the counts, and fail where anything went wrong."""
         RESULTS.mkdir(parents=True, exist_ok=True)
-        name = f"{self.section}-{self.fault}-{os.getpid()}-{id(self)}".replace("/", "_")
+        name = re.sub(r"\W+", "_", f"{self.section} {self.fault}")
         content = {"section": self.section, "fault": self.fault, **self.counts}
         (RESULTS / f"{name}.json").write_text(json.dumps(content))
         assert not self.wrongs, "\n".join(self.wrongs[:20])

@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 FLIPS = 12
 
 
-def _truncations(content: bytes, _other: bytes | None) -> Iterator[bytes]:
+def _truncations(content: bytes, _other: bytes) -> Iterator[bytes]:
     for length in {0, 1, len(content) // 3, len(content) // 2, len(content) - 1}:
         yield content[:length]
 
 
-def _flips(content: bytes, _other: bytes | None) -> Iterator[bytes]:
+def _flips(content: bytes, _other: bytes) -> Iterator[bytes]:
     places = random.Random(len(content))
     for _ in range(FLIPS if content else 0):
         changed = bytearray(content)
@@ -31,20 +31,20 @@ def _flips(content: bytes, _other: bytes | None) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-def _swaps(_content: bytes, other: bytes | None) -> Iterator[bytes]:
-    if other is not None:
-        yield other
+def _swaps(_content: bytes, other: bytes) -> Iterator[bytes]:
+    yield other
 
 
-def _additions(content: bytes, _other: bytes | None) -> Iterator[bytes]:
+def _additions(content: bytes, _other: bytes) -> Iterator[bytes]:
     yield content + b"\n"
     yield content + content
 
 
-DAMAGES: dict[str, Callable[[bytes, bytes | None], Iterator[bytes | None]]] = {
+DAMAGES: dict[str, Callable[[bytes, bytes], Iterator[bytes | None]]] = {
     "truncation": _truncations,
     "bit flip": _flips,
     "another run's file": _swaps,
+    "another file": _swaps,
     "addition": _additions,
     "deletion": lambda _content, _other: iter([None]),
 }
@@ -60,11 +60,10 @@ def test_files(damage: str, interrupted: bool, complete: tuple[Path, Path], tmp_
     sound_table = (sound.parent / "sound.csv").read_bytes()
     state = "an interrupted" if interrupted else "a complete"
     tally = Tally(f"damage to files of {state} run", damage)
-    for name in sorted(str(each.relative_to(sound)) for each in sound.rglob("*") if each.is_file()):
-        there = other / name
-        contents = DAMAGES[damage](
-            (sound / name).read_bytes(), there.read_bytes() if there.exists() else None
-        )
+    names = sorted(str(each.relative_to(sound)) for each in sound.rglob("*") if each.is_file())
+    for name, neighbour in zip(names, names[1:] + names[:1], strict=True):
+        there = sound / neighbour if damage == "another file" else other / name
+        contents = DAMAGES[damage]((sound / name).read_bytes(), there.read_bytes())
         for number, content in enumerate(contents):
             where = f"{name} ({number})"
             place = tmp_path / "place"

@@ -16,7 +16,7 @@ from kpflow_cli.sweeps.engines import in_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 # calls apart, of commands that make many; every call of a run
-STRIDES = {"run": 1, "sweep": 7, "figure": 12}
+STRIDES = {"run": 1, "sweep": 11, "figure": 20}
 
 
 def _inject(found: Scenario, fault: Fault, stride: int, section: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from counted import put_task, steps_made
 from small_runs import KPFLOW, SMALL, table_bytes
+from tally import Tally
 
 pytestmark = pytest.mark.faults
 OWN = [option for option in SMALL if not option.startswith(("task.", "training."))]
@@ -25,6 +26,13 @@ LONG = [*RUN, "training.steps=100000", "training.evaluation_interval=1000", "sav
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return put_task(tmp_path_factory.mktemp("process"))
+
+
+def _count(section: str, fault: str) -> None:
+    """For the report: a fault that was survived."""
+    tally = Tally(section, fault.replace("|", r"\|"))
+    tally.add("survived", fault)
+    tally.close()
 
 
 def _shell(line: str, place: Path) -> subprocess.CompletedProcess[str]:
@@ -47,13 +55,12 @@ def _shell(line: str, place: Path) -> subprocess.CompletedProcess[str]:
         "$RUN run_dir={name} >/dev/full 2>/dev/full",
     ],
 )
-def test_a_run_goes_on_whoever_reads(
-    line: str, place: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_goes_on_whoever_reads(line: str, place: Path) -> None:
     name = f"streams{abs(hash(line))}"
     done = _shell(line.format(name=name), place)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    _count("streams that are closed, full or left", line)
     assert json.loads((place / name / "run.json").read_text())["status"] == "complete"
     # no file takes the place of a stream that is closed
     assert (place / name / ".lock").read_bytes() == b""
@@ -74,6 +81,7 @@ def test_a_run_goes_on_whoever_reads(
 def test_a_reader_that_leaves_is_no_error(line: str, place: Path) -> None:
     done = _shell(line, place)
     assert (done.returncode, done.stderr) == (0, "")
+    _count("streams that are closed, full or left", line)
 
 
 @contextlib.contextmanager
@@ -135,6 +143,7 @@ def test_a_run_that_measures_ends_and_continues_to_the_same_bytes(
             process.communicate()
             assert process.returncode == 0
     assert table_bytes(tmp_path / "out") == table_bytes(tmp_path / "undisturbed")
+    _count("signals to processes", f"{number.name} to a run that measures")
 
 
 @pytest.mark.parametrize("command", ["verify", "bench", "list"])
@@ -145,6 +154,7 @@ def test_every_command_ends_by_the_signal(command: str, tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=30)
     assert process.returncode in (0, -signal.SIGTERM)
     assert b"Traceback" not in errors
+    _count("signals to processes", f"SIGTERM to kpflow {command}")
 
 
 def _of_place(place: Path) -> list[int]:
@@ -174,3 +184,4 @@ def test_workers_of_a_sweep_end_with_it_and_save(number: signal.Signals, tmp_pat
     records = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
     assert records
     assert {record["status"] for record in records} == {"interrupted"}
+    _count("signals to processes", f"{number.name} to a sweep of several workers")

@@ -21,10 +21,12 @@ from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
+from kpflow_cli.run.checkpoints import refuse_unreadable_state
 from kpflow_cli.run.identity import canonical_json
 from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
 from kpflow_cli.run.needs import Sizes, list_needs
 from kpflow_cli.run.randomness import Randomness
+from kpflow_cli.run.tables import plain_rows
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.tracing.state_choice import SiteState
@@ -68,6 +70,7 @@ class Plan:
         self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
         with self._rationed_if_large():
             self._refuse_unmeasurable()
+            self._refuse_unwritable()
         self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
 
     def _construct(self) -> None:
@@ -155,6 +158,12 @@ class Plan:
             f"model: its states or slopes on the evaluation trials exceed the range of "
             f"{self.config.dtype}; try smaller initial weights, such as a smaller model.gain"
         )
+
+    def _refuse_unwritable(self) -> None:
+        """Find out before any work whether what the run will write can be read back."""
+        refuse_unreadable_state(self.model.state_dict())
+        # of a copy: a network may remember that it was called
+        plain_rows("training", [self.evaluation.scores(copy.deepcopy(self.model))])
 
     def _need_memory(self, sizes: Sizes) -> Need:
         """What the run will need at most. Raises UserError, which names a key of the largest part,

@@ -22,14 +22,14 @@ from kpflow_cli.errors import (
     describe_machine_error,
 )
 from kpflow_cli.measures.rows import Measured
-from kpflow_cli.run import tables
-from kpflow_cli.run.checkpoints import Checkpoint, Rows, refuse_unreadable_state
+from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
 from kpflow_cli.run.measuring import measure_step
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.signals import Stopped, StopSignals
 from kpflow_cli.run.status import Stopwatch, describe_status
+from kpflow_cli.run.tables import plain_rows
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -78,7 +78,6 @@ class _Session:
         self._last_step: int = plan.config.training.steps
         self._tables: dict[str, Rows] = {}
         self._recorded_step = -1
-        self._refuse_unwritable()
         lost: list[str] = []
         checkpoint = folder.latest_checkpoint(lost.append)
         for line in lost:
@@ -103,13 +102,6 @@ class _Session:
             self._train()
             with self.stop_signals.breaking_off():
                 self._write_outputs(plots)
-
-    def _refuse_unwritable(self) -> None:
-        """Find out before any work whether what the run will write is something that can be read
-        back.
-        """
-        refuse_unreadable_state(self._plan.model.state_dict())
-        tables.plain_rows("training", [self._plan.evaluation.scores(self._plan.model)])
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         try:
@@ -222,7 +214,7 @@ class _Session:
             progress.show_measured(step, measured)
             found |= rows
         for table, new in found.items():
-            self._tables.setdefault(table, []).extend(tables.plain_rows(table, new))
+            self._tables.setdefault(table, []).extend(plain_rows(table, new))
         self._recorded_step = step
         if is_measured or step % config.save_interval == 0:
             self._folder.save_checkpoint(self._checkpoint(), measured=is_measured)

@@ -30,7 +30,12 @@ TIMEOUT = 15.0
 SMALL = [each for each in TINY if not each.startswith(("task", "model", "analysis.records"))]
 SIZES = {
     "memorypro": [each for each in TINY if each.startswith("task.")],
-    "student_teacher": ["task.time_steps=3", "task.input_dim=2", "task.evaluation_trials=2"],
+    "student_teacher": [
+        "task.time_steps=3",
+        "task.input_dim=2",
+        "task.input_rank=1",
+        "task.evaluation_trials=2",
+    ],
     "attention": ["task.time_steps=3", "task.input_dim=2", "task.evaluation_trials=2"],
 }
 NETWORKS = {
@@ -120,6 +125,8 @@ def test_values(model: str) -> None:
     task, sizes = NETWORKS[model]
     tally = Tally("bad input", f"values of keys, {task} with {model}")
     base = ["run", f"task={task}", f"model={model}", *SIZES[task], *sizes, *SMALL, "run_dir=a"]
+    with tempfile.TemporaryDirectory() as folder:
+        assert run_forked(base, Path(folder)).status == 0
     pairs = st.tuples(st.sampled_from(_keys(task, model)), VALUES)
 
     @seed(0)

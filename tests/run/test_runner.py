@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import random
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig
 from small_runs import KPFLOW, SMALL, TABLES, kpflow, small_config, table_bytes
 from torch import nn
 
@@ -382,24 +384,31 @@ def test_killed_three_times_and_continued(tmp_path: Path) -> None:
     assert table_bytes(tmp_path / "killed") == table_bytes(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_optimizer_state_continues(
-    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _die_and_continue(
+    config: DictConfig, path: Path, death: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small_config(f"training={optimizer}", "training.steps=30")
-    run(config, tmp_path / "undisturbed", {})
+    """A run that dies after the checkpoint of a step, and is run again."""
     save = RunFolder.save_checkpoint
 
-    def save_and_die(folder: RunFolder, checkpoint: object, *, measured: bool) -> None:
+    def save_and_die(folder: RunFolder, checkpoint: Checkpoint, *, measured: bool) -> None:
         save(folder, checkpoint, measured=measured)
-        if checkpoint.step == 21:
+        if checkpoint.step == death:
             raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save_checkpoint", save_and_die)
         with pytest.raises(Killed):
-            run(config, tmp_path / "continued", {})
-    run(config, tmp_path / "continued", {})
+            run(config, path, {})
+    run(config, path, {})
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "shampoo"])
+def test_optimizer_state_continues(
+    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(f"training={optimizer}", "training.steps=30")
+    run(config, tmp_path / "undisturbed", {})
+    _die_and_continue(config, tmp_path / "continued", 21, monkeypatch)
     assert table_bytes(tmp_path / "continued") == table_bytes(tmp_path / "undisturbed")
 
 
@@ -417,27 +426,15 @@ def test_all_state_of_a_network_continues(
         "analysis.measures=[k]",
     )
     run(config, tmp_path / "undisturbed", {})
-    save = RunFolder.save_checkpoint
-
-    def save_and_die(folder: RunFolder, checkpoint: Checkpoint, *, measured: bool) -> None:
-        save(folder, checkpoint, measured=measured)
-        if checkpoint.step == death:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "save_checkpoint", save_and_die)
-        with pytest.raises(Killed):
-            run(config, tmp_path / "continued", {})
-    run(config, tmp_path / "continued", {})
+    _die_and_continue(config, tmp_path / "continued", death, monkeypatch)
     assert table_bytes(tmp_path / "continued") == table_bytes(tmp_path / "undisturbed")
     last = [
         torch.load(path / "checkpoints" / "step_15.pt", weights_only=False)["model"]
         for path in (tmp_path / "continued", tmp_path / "undisturbed")
     ]
     for name, value in last[0].items():
-        assert (
-            torch.equal(value, last[1][name]) if torch.is_tensor(value) else value == last[1][name]
-        )
+        same = torch.equal if torch.is_tensor(value) else operator.eq
+        assert same(value, last[1][name])
 
 
 def test_state_that_cannot_be_read_back_is_refused_before_work(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def compose_config(overrides: list[str], config_name: str) -> DictConfig:
     """
     with _composing():
         first = first_point(list_axes(_parser().parse_overrides(overrides)))
-        return _compose_base(first, config_name)[0]
+        return _Composed(config_name).at(first).config
 
 
 def compose_point(overrides: list[str], config_name: str) -> GridPoint:
@@ -67,8 +67,8 @@ def compose_point(overrides: list[str], config_name: str) -> GridPoint:
     is not valid, and where they ask for a grid.
     """
     with _composing():
-        config, choices = _compose_one(overrides, config_name)
-        return _make_point(check_values(config), choices, swept=())
+        found = _compose_one(overrides, config_name)
+        return _make_point(check_values(found.config), found.choices, swept=())
 
 
 def grid(overrides: list[str], config_name: str = "config") -> list[GridPoint]:
@@ -81,11 +81,11 @@ def grid(overrides: list[str], config_name: str = "config") -> list[GridPoint]:
     with _composing():
         parser = _parser()
         given = parser.parse_overrides(force_params(overrides))
-        first = first_point(list_axes(given))
-        params = write_params(_params(compose(config_name, first, return_hydra_config=True)))
+        composed = _Composed(config_name)
+        params = write_params(composed.at(first_point(list_axes(given))).params)
         # the first of two overrides of one key gives way
         axes = list_axes([*parser.parse_overrides(params), *given])
-        return _compose_points(axes, config_name)
+        return _compose_points(axes, composed)
 
 
 @contextmanager
@@ -113,12 +113,12 @@ def _parser() -> OverridesParser:
     return make_parser(loaded.config_loader)
 
 
-def _compose_points(axes: Sequence[Axis], config_name: str) -> list[GridPoint]:
+def _compose_points(axes: Sequence[Axis], composed: _Composed) -> list[GridPoint]:
     """Hydra composes once for all points that differ in plain values only; these are then put
     in.
     """
     parser = _parser()
-    first, _ = _compose_base(first_point(axes), config_name)
+    first = composed.at(first_point(axes)).config
     swept = {axis.key for axis in axes if axis.swept}
     plain = {
         axis.key
@@ -133,7 +133,7 @@ def _compose_points(axes: Sequence[Axis], config_name: str) -> list[GridPoint]:
         structure = tuple(each for axis, each in of_axes if axis.key not in plain)
         if structure not in bases:
             # with values, so that Hydra refuses a key that is not there
-            bases[structure] = _Base(*_compose_base(list(point), config_name))
+            bases[structure] = _Base(composed.at(point))
         changed = {axis.key: each for axis, each in of_axes if axis.key in plain}
         for each in changed.values():
             if each not in parsed:
@@ -147,9 +147,9 @@ def _compose_points(axes: Sequence[Axis], config_name: str) -> list[GridPoint]:
 class _Base:
     """What the points have in common that differ in plain values only."""
 
-    def __init__(self, config: DictConfig, choices: Choices) -> None:
-        self.choices, self._config = choices, config
-        self._written: Any = OmegaConf.to_container(config)
+    def __init__(self, composition: _Composition) -> None:
+        self.choices, self._config = composition.choices, composition.config
+        self._written: Any = OmegaConf.to_container(self._config)
         self._follows = _interpolates(self._written)
 
     def values(self, changed: dict[str, Any]) -> dict[str, Any]:
@@ -176,26 +176,53 @@ def _interpolates(node: object) -> bool:
     return isinstance(node, str) and "${" in node
 
 
-def _compose_one(overrides: list[str], config_name: str) -> tuple[DictConfig, Choices]:
+def _compose_one(overrides: list[str], config_name: str) -> _Composition:
     axes = list_axes(_parser().parse_overrides(overrides))
     several = any(axis.swept for axis in axes)
-    config = None if several else compose(config_name, overrides, return_hydra_config=True)
-    if config is None or _params(config) or config.hydra.mode == RunMode.MULTIRUN:
+    found = None if several else _Composed(config_name).at(overrides)
+    if found is None or found.params or found.is_sweep:
         told = [each for each in overrides if not each.startswith("hydra.searchpath")]
         raise UserError(f"{' '.join(told)}: asks for a grid of runs; `kpflow run -m` makes them")
-    return _take_apart(config)
+    return found
 
 
-def _compose_base(point: list[str], config_name: str) -> tuple[DictConfig, Choices]:
-    return _take_apart(compose(config_name, point, return_hydra_config=True))
+@dataclass(frozen=True)
+class _Composition:
+    """What Hydra makes of overrides: the configuration without Hydra's own node, and what that says
+    of the choices, of keys to be swept, and whether it asks for a sweep.
+    """
+
+    config: DictConfig
+    choices: Choices
+    params: DictConfig | dict[str, str]
+    is_sweep: bool
 
 
-def _take_apart(config: DictConfig) -> tuple[DictConfig, Choices]:
-    """The configuration without Hydra's part, and what that says of the choices."""
+class _Composed:
+    """Compositions by their overrides: each takes a tenth of a second, and a grid's first point is
+    asked for several times.
+    """
+
+    def __init__(self, config_name: str) -> None:
+        self._config_name = config_name
+        self._known: dict[tuple[str, ...], _Composition] = {}
+
+    def at(self, point: Sequence[str]) -> _Composition:
+        """That of a point's overrides."""
+        key = tuple(point)
+        if key not in self._known:
+            self._known[key] = _take_apart(
+                compose(self._config_name, list(point), return_hydra_config=True)
+            )
+        return self._known[key]
+
+
+def _take_apart(config: DictConfig) -> _Composition:
     choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
+    params, is_sweep = _params(config), config.hydra.mode == RunMode.MULTIRUN
     with open_dict(config):
         del config["hydra"]
-    return config, choices
+    return _Composition(config, choices, params, is_sweep)
 
 
 def _make_point(values: dict[str, Any], choices: Choices, swept: tuple[str, ...]) -> GridPoint:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from kpflow_cli.config.plugins import construct
 from kpflow_cli.config.schema import Analysis
@@ -88,6 +89,9 @@ class Plan:
         """For the first look at the states of all trials: of what is large one trial first, which
         tells how many states there are.
         """
+        if any(is_lazy(weight) for weight in self.model.parameters()):
+            # of no shape yet: refused below
+            return nullcontext()
         inputs = self.evaluation.batch.inputs
         trials, steps, channels = inputs.shape
         width = channels + sum(weight.shape[0] for weight in self.model.parameters() if weight.ndim)

@@ -81,13 +81,18 @@ def _settings(share: float) -> settings:
     )
 
 
-def _try(words: list[str], tally: Tally, files: dict[str, bytes] | None = None) -> None:
+def _try(
+    words: list[str],
+    tally: Tally,
+    files: dict[str, bytes] | None = None,
+    timeout: float = TIMEOUT,
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, content in (files or {}).items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_bytes(content)
-        ended = run_forked(words, place, timeout=TIMEOUT)
+        ended = run_forked(words, place, timeout=timeout)
         wrongs = ended.wrongs()
         if wrongs == ["endless"] and _trains(place):
             wrongs = []
@@ -188,7 +193,8 @@ def test_commands(command: str) -> None:
     @_settings(0.02)
     @given(st.lists(word, min_size=0, max_size=3))
     def attempt(words: list[str]) -> None:
-        _try([*start, *words, *refused], tally)
+        # a list of all figures looks for hundreds of runs
+        _try([*start, *words, *refused], tally, timeout=4 * TIMEOUT)
 
     attempt()
     tally.close()

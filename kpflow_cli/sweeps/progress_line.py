@@ -49,10 +49,13 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._show(refresh=False)
-        self._bar.close()
+        # whatever breaks this off, what is told next begins a line
+        try:
+            self._ended.set()
+            self._thread.join()
+            self._show(refresh=False)
+        finally:
+            self._bar.close()
 
     def _watch(self) -> None:
         while not self._ended.wait(self._interval):

@@ -53,10 +53,15 @@ class Scenario:
         return run_forked(self.words, self.place, fault, at)
 
     def is_whole(self) -> bool:
-        """Whether the folder holds what an undisturbed command leaves, and nothing half."""
-        return tables_below(self.place) == self.expected and not list(
-            self.place.rglob(".*.partial")
-        )
+        """Whether the folder holds what an undisturbed command leaves, and no run folder anything
+        half.
+        """
+        halves = [
+            path
+            for folder in self.place.rglob("checkpoints")
+            for path in folder.parent.rglob(".*.partial")
+        ]
+        return tables_below(self.place) == self.expected and not halves
 
 
 def tables_below(place: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from kpflow_cli import __version__
+from kpflow_cli.errors import FailedRunError
 from kpflow_cli.reproduction.claims import Claim, list_claims
 from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
@@ -51,7 +52,7 @@ def build(
     sweep_file = make_missing(runs, figure.name, runs_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     place = output_dir / figure.name
-    content = csv_bytes(figure.data(gather_tables(runs)))
+    content = csv_bytes(_gather(figure, runs))
     write_whole(place.with_suffix(".csv"), content)
     # drawing and claims see what a reader of the file sees
     data = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
@@ -73,6 +74,19 @@ def build(
     write_whole(place.with_suffix(".json"), (json.dumps(origin, indent=2) + "\n").encode())
     print(f"{figure.name}, profile {profile}\n{list_claims(claims)}")
     print(place.with_suffix(".pdf"), flush=True)
+
+
+def _gather(figure: Figure, runs: list[FigureRun]) -> pd.DataFrame:
+    """All that is drawn. Raises FailedRunError where the runs hold less than that, as keys of one's
+    own can make them.
+    """
+    try:
+        return figure.data(gather_tables(runs))
+    except (KeyError, IndexError, ValueError) as error:
+        raise FailedRunError(
+            f"{figure.name}: its runs do not hold what it shows ({type(error).__name__}: {error}); "
+            "keys of `analysis` say what is measured"
+        ) from error
 
 
 def _save(drawing: Drawing, place: Path, made_by: str) -> None:

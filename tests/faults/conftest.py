@@ -6,23 +6,15 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from injection import run_forked
-from scenarios import TINY, Scenario, scenario
+from scenarios import TINY, FakeDrawing, Scenario, scenario
 from small_runs import table_bytes
 
 from kpflow_cli.plotting import run_plots
 from kpflow_cli.run.reading import is_complete
-
-
-class _Drawing:
-    """Stands for a plot, which takes longer than the rest of such a run."""
-
-    def savefig(self, file: Any, **_: Any) -> None:
-        file.write(b"drawing")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +26,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     torch.set_num_threads(1)
     plots = dict(run_plots.PLOTS)
     run_plots.PLOTS.clear()
-    run_plots.PLOTS["training"] = lambda _tables: _Drawing()  # type: ignore[assignment,return-value]
+    run_plots.PLOTS["training"] = lambda _tables: FakeDrawing()  # type: ignore[assignment,return-value]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         point = compose_point(TINY, "config")
         run(point.config, tmp_path_factory.mktemp("warm") / "run", run_plots.PLOTS)

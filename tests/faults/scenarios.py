@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from injection import Ended, Fault, run_forked
 
@@ -25,6 +26,13 @@ TINY = [
     "analysis.eigenvalues=2",
     "threads=1",
 ]
+
+
+class FakeDrawing:
+    """Stands for a plot, which takes longer than the rest of such a run."""
+
+    def savefig(self, file: Any, **_: Any) -> None:
+        file.write(b"drawing")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from pathlib import Path
 
@@ -127,4 +129,16 @@ def test_claims_of_an_earlier_version_are_to_be_made_anew(tmp_path: Path) -> Non
         "claim,value,stderr,threshold,verdict\nx,1,0,at least 1,holds\n"
     )
     with pytest.raises(UserError, match="kpflow figure 3"):
+        collect_claims(tmp_path)
+
+
+def test_claims_that_are_not_as_they_were_written_are_not_shown(tmp_path: Path) -> None:
+    row = at_least("rank", 3.0, 2.0, reason="the paper").row()
+    path = tmp_path / "fig3_claims.csv"
+    pd.DataFrame([row]).to_csv(path, index=False)
+    known = {"sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}}
+    (tmp_path / "fig3.json").write_text(json.dumps(known))
+    assert "| 3 | rank | 3 |" in collect_claims(tmp_path)
+    path.write_text(path.read_text().replace("3.0", "9.0"))
+    with pytest.raises(UserError, match="not as it was written; `kpflow figure 3` writes it"):
         collect_claims(tmp_path)

@@ -38,7 +38,7 @@ test-all: test test-slow ## both
 test-mutants: $(VENV)/.installed-mutants ## change the numeric core in MUTANTS places: do tests notice? (about 30 minutes)
 	$(BIN)/python tests/mutants.py --count $(MUTANTS)
 
-test-faults: $(VENV)/.installed-faults ## faults at every file call, damage, bad input by the thousand; writes docs/reliability.md (about 35 minutes)
+test-faults: $(VENV)/.installed-faults ## faults at every file call, damage, bad input by the thousand; writes docs/reliability.md (about 40 minutes)
 	rm -rf build/faults
 	OMP_NUM_THREADS=1 $(PYTEST) -m faults
 	$(BIN)/python tests/faults/write_report.py

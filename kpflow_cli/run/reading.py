@@ -90,9 +90,9 @@ def damaged_tables(
 
 def in_use(run_dir: Path) -> bool:
     """Whether a process works in a run folder; a dead one holds no lock."""
-    if not (run_dir / LOCK).exists():
-        return False
     try:
+        if not (run_dir / LOCK).exists():
+            return False
         with FileLock(run_dir / LOCK, blocking=False):
             return False
     except Timeout:

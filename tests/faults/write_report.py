@@ -63,7 +63,7 @@ def main() -> None:
     print(REPORT)
 
 
-MINUTES = 35
+MINUTES = 40
 
 
 def _sum(rows: list[tuple[str, Counter[str]]]) -> Counter[str]:

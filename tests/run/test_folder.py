@@ -344,6 +344,16 @@ def test_a_folder_that_cannot_be_used_is_in_nobodys_use(obstacle: str, tmp_path:
         pass
 
 
+def test_a_folder_that_may_not_be_looked_into_is_in_nobodys_use(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not in_use(run_dir)
+
+
 def test_a_folder_that_a_run_works_in_is_in_use(run_dir: Path) -> None:
     assert not in_use(run_dir)
     with open_run_folder(run_dir, IDENTITY):

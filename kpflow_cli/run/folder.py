@@ -171,14 +171,23 @@ class RunFolder:
         """Write a file whole or not at all. Raises LostFolderError where the folder is not there
         any more, UnwrittenFileError where it cannot be written.
         """
-        if _identify(self.path / LOCK) != self._lock_file:
-            raise LostFolderError(self.path)
+        self._refuse_lost()
         path = self.path / name
         if path.parent != self.path:
             _make_folder(path.parent)
         write_whole(path, content)
+        try:
+            self._refuse_lost()
+        except LostFolderError:
+            # lost since: the file is in a folder that is not ours
+            path.unlink(missing_ok=True)
+            raise
         if path.parent.name != CHECKPOINTS and name != MANIFEST:
             self._checksums[name] = checksum(content)
+
+    def _refuse_lost(self) -> None:
+        if _identify(self.path / LOCK) != self._lock_file:
+            raise LostFolderError(self.path)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ the same bytes.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from kpflow_cli.sweeps.engines import in_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 # calls apart, of commands that make many; every call of a run
-STRIDES = {"run": 1, "sweep": 11, "figure": 40}
+STRIDES = {"run": 1, "sweep": 11, "figure": 40, "lost folder": 4}
 
 
 def _inject(found: Scenario, fault: Fault, stride: int, section: str) -> None:
@@ -38,6 +40,38 @@ def _inject(found: Scenario, fault: Fault, stride: int, section: str) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_run(name: str, tiny_run: Scenario) -> None:
     _inject(tiny_run, FAULTS[name], STRIDES["run"], "file calls of a run")
+
+
+def _remove(_path: str) -> None:
+    shutil.rmtree("a", ignore_errors=True)
+
+
+def _rename(_path: str) -> None:
+    if Path("a").exists():
+        Path("a").rename("elsewhere")
+
+
+def _replace(path: str) -> None:
+    _rename(path)
+    Path("a").mkdir()
+
+
+@pytest.mark.parametrize("act", [_remove, _rename, _replace])
+def test_lost_folder(act: Callable[[str], None], tiny_run: Scenario) -> None:
+    """The run folder goes away under the run; nothing is left that the next start refuses."""
+    tally = Tally("the folder of a run", f"{act.__name__.removeprefix('_')}d at a file call")
+    for at in range(1, tiny_run.calls[False] + 1, STRIDES["lost folder"]):
+        tiny_run.clear()
+        first = tiny_run.run(Fault("lost folder", act), at)
+        shutil.rmtree(tiny_run.place / "elsewhere", ignore_errors=True)
+        again = tiny_run.run()
+        wrongs = first.wrongs() + again.wrongs()
+        if again.status != 0:
+            wrongs.append(f"refused afterwards: {again.errors[-200:]}")
+        elif not tiny_run.is_whole():
+            wrongs.append("lost")
+        tally.add("survived", f"call {at} ({first.errors[-300:] if wrongs else ''})", wrongs)
+    tally.close()
 
 
 @pytest.mark.parametrize("name", FAULTS)

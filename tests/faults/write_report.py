@@ -39,6 +39,8 @@ A file call is any opening, writing, flushing, renaming, removing, listing or lo
 below the folder in which the command works. SIGKILL, SIGTERM and SIGINT are sent at the call; the
 others are errors that the operating system gives in its place, ENOSPC and EROFS from that call on.
 Of a run every call is tried, of a sweep and a figure every few. Bad input is drawn by hypothesis.
+A process that is killed while it writes leaves a hidden temporary file, `.<name>.<digits>.partial`;
+those of a run folder are removed at its next start.
 
 """
 

@@ -28,7 +28,7 @@ run: $(VENV)/.installed ## install, then run the main job (other arguments: make
 	$(BIN)/kpflow run $(ARGS)
 
 test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 5 minutes)
-	$(PYTEST) -m "not slow and not slurm"
+	$(PYTEST) -m "not slow and not slurm and not faults"
 
 test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps and grids of many runs
 	$(PYTEST) -m slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from small_runs import table_bytes
 
 from kpflow_cli.plotting import run_plots
 from kpflow_cli.run.reading import is_complete
+
+
+# comes with the extra of this suite alone
+collect_ignore = [] if importlib.util.find_spec("hypothesis") else ["test_bad_input.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

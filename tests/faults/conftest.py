@@ -17,7 +17,6 @@ from small_runs import table_bytes
 from kpflow_cli.plotting import run_plots
 from kpflow_cli.run.reading import is_complete
 
-
 # comes with the extra of this suite alone
 collect_ignore = [] if importlib.util.find_spec("hypothesis") else ["test_bad_input.py"]
 

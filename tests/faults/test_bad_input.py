@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,11 @@ YAML = st.one_of(
 def test_files() -> None:
     """Files of groups of one's own."""
     tally = Tally("bad input", "YAML files of one's own")
+    sound = resources.files("kpflow_cli.configs").joinpath("task", "memorypro.yaml").read_bytes()
+    words = ["run", "--config-dir", "conf", *TINY[1:], "task=mine", "run_dir=a"]
+    known = Tally("bad input", "a sound file")
+    _try(words, known, {"conf/task/mine.yaml": sound})
+    assert known.counts["survived"] == 1, known.wrongs
 
     @seed(0)
     @_settings(0.03)

@@ -19,14 +19,18 @@ from kpflow_cli.sweeps.engines import in_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 # calls apart, of commands that make many; every call of a run
+ELSEWHERE = "elsewhere"
 STRIDES = {"run": 1, "sweep": 11, "figure": 40, "lost folder": 4}
 
 
 def _inject(found: Scenario, fault: Fault, stride: int, section: str) -> None:
+    """The fault at every so many calls, then the same command without it."""
     tally = Tally(section, fault.name)
     for at in range(1, found.calls[fault.writing] + 1, stride):
         found.clear()
         first = found.run(fault, at)
+        # where a fault has taken the run folder to
+        shutil.rmtree(found.place / ELSEWHERE, ignore_errors=True)
         again = found.run()
         wrongs = first.wrongs() + again.wrongs()
         if again.status != 0:
@@ -48,7 +52,7 @@ def _remove(_path: str) -> None:
 
 def _rename(_path: str) -> None:
     if Path("a").exists():
-        Path("a").rename("elsewhere")
+        Path("a").rename(ELSEWHERE)
 
 
 def _replace(path: str) -> None:
@@ -59,19 +63,8 @@ def _replace(path: str) -> None:
 @pytest.mark.parametrize("act", [_remove, _rename, _replace])
 def test_lost_folder(act: Callable[[str], None], tiny_run: Scenario) -> None:
     """The run folder goes away under the run; nothing is left that the next start refuses."""
-    tally = Tally("the folder of a run", f"{act.__name__.removeprefix('_')}d at a file call")
-    for at in range(1, tiny_run.calls[False] + 1, STRIDES["lost folder"]):
-        tiny_run.clear()
-        first = tiny_run.run(Fault("lost folder", act), at)
-        shutil.rmtree(tiny_run.place / "elsewhere", ignore_errors=True)
-        again = tiny_run.run()
-        wrongs = first.wrongs() + again.wrongs()
-        if again.status != 0:
-            wrongs.append(f"refused afterwards: {again.errors[-200:]}")
-        elif not tiny_run.is_whole():
-            wrongs.append("lost")
-        tally.add("survived", f"call {at} ({first.errors[-300:] if wrongs else ''})", wrongs)
-    tally.close()
+    fault = Fault(f"{act.__name__.removeprefix('_')}d at a file call", act)
+    _inject(tiny_run, fault, STRIDES["lost folder"], "the folder of a run")
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -129,10 +129,8 @@ def test_a_run_that_measures_ends_and_continues_to_the_same_bytes(
     (tmp_path / "slow").touch()
     with _started(tmp_path, *command, "run_dir=out") as process:
         _wait_until((tmp_path / "measuring").exists, process)
-        sent = time.monotonic()
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
-        assert time.monotonic() - sent < 30
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert b"Traceback" not in errors
     assert f"{number.name} at step 0: saved".encode() in output

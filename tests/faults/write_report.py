@@ -20,6 +20,7 @@ COLUMNS = {
     "silently wrong": ("silently wrong", "believed by table", "accepted", "ran a command"),
     "tracebacks": ("traceback",),
     "endless": ("endless",),
+    "otherwise wrong": ("not one line", "status", "refused afterwards", "a folder called"),
 }
 HEAD = """\
 # Reliability

@@ -18,8 +18,8 @@ from kpflow_cli.reproduction import runs
 from kpflow_cli.sweeps.engines import in_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
-# calls apart, of commands that make many; every call of a run
 ELSEWHERE = "elsewhere"
+# calls apart, of commands that make many; every call of a run
 STRIDES = {"run": 1, "sweep": 11, "figure": 40, "lost folder": 4}
 
 

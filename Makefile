@@ -27,7 +27,7 @@ help: ## show this list
 run: $(VENV)/.installed ## install, then run the main job (other arguments: make run ARGS="model=rnn")
 	$(BIN)/kpflow run $(ARGS)
 
-test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 5 minutes)
+test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 7 minutes)
 	$(PYTEST) -m "not slow and not slurm and not faults"
 
 test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps and grids of many runs

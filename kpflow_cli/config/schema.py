@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from kpflow_cli.config.keys import Key
 
-GROUPS = ("task", "model", "training", "analysis")
+GROUPS = ("task", "model", "training", "analysis", "tracker")
 # far beyond these, the threading library crashes without a word
 MOST_THREADS = 1024
-RUNTIME_KEYS = ("save_interval", "run_dir", "workers")
+RUNTIME_KEYS = ("tracker", "save_interval", "run_dir", "workers")
 
 
 @dataclass

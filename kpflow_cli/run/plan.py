@@ -31,6 +31,7 @@ from kpflow_cli.run.tables import plain_rows
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.tracing.state_choice import SiteState
+from kpflow_cli.trackers.base import Tracker
 
 # states smaller than these are there in no time, and fit anywhere
 _DOUBLE_BYTES, _SMALL_BYTES = 8, 2**28
@@ -125,6 +126,11 @@ class Plan:
             momentum=training.momentum,
         )
         return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
+
+    def tracker(self) -> Tracker:
+        """Where the run is logged, not started. Raises UserError for one that cannot be had."""
+        tracker: Tracker = construct("tracker", self.config.tracker)
+        return tracker
 
     def _refuse_unmeasurable(self) -> None:
         """Find out before any work whether a network has weight sites and can be recorded as asked,

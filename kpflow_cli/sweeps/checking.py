@@ -46,7 +46,9 @@ def check_points(points: Sequence[SweepPoint]) -> None:
 def _check(point: SweepPoint, known: set[bytes]) -> None:
     values = {key: value for key, value in point.values.items() if key not in RUNTIME_KEYS}
     if _is_new(_without_fractions(values | {"seed": None}), known):
-        Plan(point.config).trainer()
+        plan = Plan(point.config)
+        plan.trainer()
+        plan.tracker()
         return
     task: Task = construct("task", point.config.task)
     sizes = {"input_size": task.input_size, "output_size": task.output_size}

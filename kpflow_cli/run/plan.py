@@ -7,6 +7,7 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,8 @@ from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
 from kpflow_cli.run.checkpoints import refuse_unreadable_state
-from kpflow_cli.run.identity import canonical_json
+from kpflow_cli.run.identity import canonical_json, flatten_keys, identity_hash
+from kpflow_cli.run.layout import TRACKER
 from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
 from kpflow_cli.run.needs import Sizes, list_needs
 from kpflow_cli.run.randomness import Randomness
@@ -31,7 +33,8 @@ from kpflow_cli.run.tables import plain_rows
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
 from kpflow_cli.tracing.state_choice import SiteState
-from kpflow_cli.trackers.base import Tracker
+from kpflow_cli.trackers.base import TrackedRun, Tracker
+from kpflow_cli.trackers.tracking import Tracking
 
 # states smaller than these are there in no time, and fit anywhere
 _DOUBLE_BYTES, _SMALL_BYTES = 8, 2**28
@@ -127,10 +130,18 @@ class Plan:
         )
         return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
 
-    def tracker(self) -> Tracker:
-        """Where the run is logged, not started. Raises UserError for one that cannot be had."""
+    def tracking(self, run_dir: Path) -> Tracking:
+        """What logs the run of this folder, not started. Raises UserError for a tracker that cannot
+        be had.
+        """
         tracker: Tracker = construct("tracker", self.config.tracker)
-        return tracker
+        named = identity(self.config)
+        hyperparameters = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in flatten_keys(named).items()
+        }
+        run = TrackedRun(identity_hash(named), run_dir / TRACKER, hyperparameters)
+        return Tracking(tracker, run)
 
     def _refuse_unmeasurable(self) -> None:
         """Find out before any work whether a network has weight sites and can be recorded as asked,

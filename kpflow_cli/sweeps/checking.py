@@ -48,7 +48,7 @@ def _check(point: SweepPoint, known: set[bytes]) -> None:
     if _is_new(_without_fractions(values | {"seed": None}), known):
         plan = Plan(point.config)
         plan.trainer()
-        plan.tracker()
+        plan.tracking(point.path)
         return
     task: Task = construct("task", point.config.task)
     sizes = {"input_size": task.input_size, "output_size": task.output_size}

@@ -30,6 +30,7 @@ from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.signals import Stopped, StopSignals
 from kpflow_cli.run.status import Stopwatch, describe_status
 from kpflow_cli.run.tables import plain_rows
+from kpflow_cli.trackers.tracking import Tracking
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -51,12 +52,13 @@ def run(
     """
     torch.set_num_threads(config.threads)
     plan = Plan(config)
+    tracking = plan.tracking(run_dir)
     if plan.memory.is_tight:
         print(plan.memory, flush=True)
     if plan.why_no_core:
         print(f"measured without a Kronecker core: {plan.why_no_core}", flush=True)
     with open_run_folder(run_dir, identity(config)) as folder:
-        session = _Session(plan, folder, progress)
+        session = _Session(plan, folder, progress, tracking)
         try:
             with session.stop_signals:
                 session.work(plots)
@@ -68,9 +70,14 @@ class _Session:
     """The state of a run at work: trainer, tables so far, durations."""
 
     def __init__(
-        self, plan: Plan, folder: RunFolder, progress: Callable[[int, int], Reporter]
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        progress: Callable[[int, int], Reporter],
+        tracking: Tracking,
     ) -> None:
         self._plan, self._folder, self._make_progress = plan, folder, progress
+        self._tracking = tracking
         self._identity = identity(plan.config)
         self.stop_signals = StopSignals()
         self._error: str | None = None
@@ -136,6 +143,7 @@ class _Session:
         if self._trainer.step > 0 or self._recorded_step >= 0:
             _tell(f"continuing from step {self._trainer.step}")
         progress = self._make_progress(self._last_step, self._trainer.step)
+        self._tracking.start(self._tables)
         self._stopwatch.switch("training")
         try:
             for loss in self._trainer.losses(self._last_step):
@@ -151,6 +159,7 @@ class _Session:
             raise
         finally:
             progress.close()
+            self._tracking.close()
         self._folder.remove_intermediate_checkpoint()
 
     def _stop(self, checkpoint: Checkpoint) -> None:
@@ -215,6 +224,7 @@ class _Session:
             found |= rows
         for table, new in found.items():
             self._tables.setdefault(table, []).extend(plain_rows(table, new))
+        self._tracking.log(found)
         self._recorded_step = step
         if is_measured or step % config.save_interval == 0:
             self._folder.save_checkpoint(self._checkpoint(), measured=is_measured)

@@ -8,6 +8,9 @@ from typing import Any
 
 from kpflow_cli.trackers.base import Folder, TrackedRun, folder_of, load_package, read_folder
 
+# TensorBoard finds its files by this
+_PREFIX = "events.out.tfevents."
+
 
 class TensorBoard:
     """One event file for each time that the run is started or continued.
@@ -31,8 +34,9 @@ class TensorBoard:
         folder = folder_of(run, self._folder)
         folder.mkdir(parents=True, exist_ok=True)
         # readers take the files of a folder in the order of their names
-        number = len(list(folder.glob("events.out.tfevents.*")))
-        stream = (folder / f"events.out.tfevents.{number:010d}.{run.hash}").open("xb")
+        earlier = sorted(folder.glob(f"{_PREFIX}*.{run.hash}"))
+        number = int(earlier[-1].name.removeprefix(_PREFIX).split(".")[0]) + 1 if earlier else 0
+        stream = (folder / f"{_PREFIX}{number:010d}.{run.hash}").open("xb")
         self._records = RecordWriter(stream)
         self._write(file_version="brain.Event:2")
         self._write(session_log=SessionLog(status=SessionLog.START))

@@ -50,6 +50,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "process": (),
     "task": (),
+    "losses": ("errors", "task"),
     "configs": (),
     # algebra knows no network, tracing no NTK, networks no runs
     "operators": ("operators", "errors"),
@@ -70,10 +71,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "config.schema",
         "task",
         "errors",
+        "losses",
     ),
     "measures.records": (
         "measures.records",
         "errors",
+        "losses",
         "estimators",
         "operators",
         "ntk",
@@ -85,6 +88,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run",
         "__version__",
         "errors",
+        "losses",
         "config.plugins",
         "config.schema",
         "config.validation",

@@ -18,6 +18,7 @@ from kpflow_cli.config.plugins import construct
 from kpflow_cli.config.schema import Analysis
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
+from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
@@ -82,8 +83,9 @@ class Plan:
             self.task.prepare(
                 self.model, partial(self._network, "teacher"), self.randomness.generator("task")
             )
-        self.evaluation = Evaluation(self.task, self.dtype, self.device)
-        self._precise_evaluation = Evaluation(self.task, torch.float64, self.device)
+        self.loss = LOSSES[self.config.training.loss]
+        self.evaluation = Evaluation(self.task, self.dtype, self.device, self.loss)
+        self._precise_evaluation = Evaluation(self.task, torch.float64, self.device, self.loss)
 
     def _rationed_if_large(self) -> AbstractContextManager[None]:
         """For the first look at the states of all trials: of what is large one trial first, which
@@ -93,8 +95,10 @@ class Plan:
             # of no shape yet: refused below
             return nullcontext()
         inputs = self.evaluation.batch.inputs
-        trials, steps, channels = inputs.shape
-        width = channels + sum(weight.shape[0] for weight in self.model.parameters() if weight.ndim)
+        trials, steps = inputs.shape[:2]
+        width = self.task.input_size + sum(
+            weight.shape[0] for weight in self.model.parameters() if weight.ndim
+        )
         if trials * steps * width * _DOUBLE_BYTES < _SMALL_BYTES:
             return nullcontext()
         with rationed(_sizes_of(self.config, "task", "model"), self.device):
@@ -124,7 +128,9 @@ class Plan:
             learning_rate=training.learning_rate,
             momentum=training.momentum,
         )
-        return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
+        return Trainer(
+            self.model, optimizer, self.task, self.randomness, training.batch_size, self.loss
+        )
 
     def _refuse_unmeasurable(self) -> None:
         """Find out before any work whether a network has weight sites and can be recorded as asked,

@@ -51,6 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "process": (),
     "task": (),
     "losses": ("errors", "task"),
+    "array_files": ("errors",),
     "configs": (),
     # algebra knows no network, tracing no NTK, networks no runs
     "operators": ("operators", "errors"),
@@ -164,7 +165,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "plotting": ("plotting",),
     # plug-ins: named by the configuration and by the commands, never by the engine
-    "tasks": ("task", "errors", "models.base", "config.keys"),
+    "tasks": ("array_files", "task", "errors", "models.base", "config.keys"),
     "figures": ("figures", "plotting", "reproduction.claims", "estimators.estimate"),
 }
 ALLOWED = {

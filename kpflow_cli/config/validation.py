@@ -85,7 +85,9 @@ def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
     """A configuration with the keys that came after it was written, which say what was done
     before.
     """
-    groups = {name: defaults | values[name] for name, defaults in _LATER_KEYS.items()}
+    groups = {
+        name: defaults | values[name] for name, defaults in _LATER_KEYS.items() if name in values
+    }
     return values | groups
 
 
@@ -98,7 +100,8 @@ def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     )
     assert isinstance(values, dict)
     kept = {str(name): value for name, value in values.items() if name not in RUNTIME_KEYS}
-    for group, defaults in _LATER_KEYS.items():
+    for group in _LATER_KEYS.keys() & kept.keys():
+        defaults = _LATER_KEYS[group]
         kept[group] = {
             name: value
             for name, value in kept[group].items()

@@ -102,6 +102,10 @@ class Trainer:
         self.loss.refuse_misfit(batch, self.task.output_size, "training")
         return batch.to(first.dtype, first.device)
 
+    def optimizer_state(self) -> dict[str, Any]:
+        """State dict of the optimizer."""
+        return self.optimizer.state_dict()
+
     def losses(self, steps: int) -> Iterator[float]:
         """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the
         last without one.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         WrappedOperator,
     )
     from kpflow_cli.run.saved import SavedRun, load_run
-    from kpflow_cli.task import Batch, Task, TeacherTask
+    from kpflow_cli.task import Batch, ScoredTask, Task, TeacherTask
     from kpflow_cli.tracing.state_choice import SiteState
 
 try:
@@ -80,7 +80,7 @@ _HOMES = {
     "operators.reductions": ("mean_over", "restrict", "trace_over"),
     "operators.structured": ("DenseOperator", "Identity", "TensorProduct", "WrappedOperator"),
     "run.saved": ("SavedRun", "load_run"),
-    "task": ("Batch", "Task", "TeacherTask"),
+    "task": ("Batch", "ScoredTask", "Task", "TeacherTask"),
     "tracing.state_choice": ("SiteState",),
 }
 _MODULES = {name: f"kpflow_cli.{module}" for module, names in _HOMES.items() for name in names}
@@ -102,6 +102,7 @@ __all__ = [
     "RecurrentModel",
     "RecurrentTrajectory",
     "SavedRun",
+    "ScoredTask",
     "SiteState",
     "Subject",
     "Task",

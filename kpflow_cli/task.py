@@ -13,13 +13,20 @@ from torch import Tensor, nn
 MOST_STEPS = 10**6
 # of the target's power, per trial: below this much error counts as solved
 _SOLVED = 0.1
+# the class that stands where nothing counts: what torch's cross-entropy ignores
+IGNORED = -100
 # singular values closer than this, relative to the largest, count as one degenerate group
 _DEGENERATE = 1e-6
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Trials: inputs ``(B, T, n_in)`` and targets ``(B, T, n_out)``, float64.
+    """Trials.
+
+    Attributes:
+        inputs: float64 ``(B, T, n_in)``, or integers ``(B, T)`` for a network that embeds them.
+        targets: float64 ``(B, T, n_out)``, or classes, int64 ``(B, T)``.
+        mask: bool ``(B, T)``, where the outputs count; None: everywhere.
 
     Example:
         >>> import torch, kpflow_cli as kp
@@ -29,10 +36,27 @@ class Batch:
 
     inputs: Tensor
     targets: Tensor
+    mask: Tensor | None = None
 
     def to(self, dtype: torch.dtype, device: torch.device) -> Batch:
-        """The batch in another dtype and on another device."""
-        return Batch(self.inputs.to(device, dtype), self.targets.to(device, dtype))
+        """The batch in another dtype and on another device; integers stay integers."""
+        return Batch(
+            _convert(self.inputs, dtype, device),
+            _convert(self.targets, dtype, device),
+            None if self.mask is None else self.mask.to(device),
+        )
+
+    def counted_targets(self) -> Tensor:
+        """The targets, 0 where nothing counts, of classes ``IGNORED``."""
+        if self.mask is None:
+            return self.targets
+        if self.targets.is_floating_point():
+            return self.targets.masked_fill(~self.mask.unsqueeze(2), 0)
+        return self.targets.masked_fill(~self.mask, IGNORED)
+
+
+def _convert(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
 
 @runtime_checkable
@@ -71,7 +95,29 @@ class Task(Protocol):
         """The fixed, noise-free trials that everything is evaluated and measured on."""
 
     def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
-        """Share of trials solved, in [0, 1]; both ``(B, T, n_out)``."""
+        """Share of trials solved, in [0, 1]; both ``(B, T, n_out)``, or targets classes ``(B, T)``.
+
+        Where nothing counts, both are 0, classes -100.
+        """
+
+
+@runtime_checkable
+class ScoredTask(Protocol):
+    """What a task has besides, of which more is to be told than one accuracy.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> class Compared:
+        ...     def scores(self, outputs, batch):
+        ...         return {"largest_error": (outputs - batch.targets).abs().max().item()}
+        >>> isinstance(Compared(), kp.ScoredTask)
+        True
+    """
+
+    def scores(self, outputs: Tensor, batch: Batch) -> dict[str, float]:
+        """Further columns of training.csv, the same at every step, from outputs ``(B, T, n_out)``
+        on the evaluation trials.
+        """
 
 
 @runtime_checkable
@@ -106,10 +152,19 @@ def share_solved(outputs: Tensor, targets: Tensor) -> float:
     return float((errors < _SOLVED * targets.square().sum(dim=(1, 2))).double().mean())
 
 
+def share_right(outputs: Tensor, targets: Tensor) -> float:
+    """Share of the classes ``(B, T)`` that count, in [0, 1], whose output is the largest of outputs
+    ``(B, T, n_out)``; NaN where none counts.
+    """
+    counts = targets != IGNORED
+    return float((outputs.argmax(dim=2) == targets)[counts].double().mean())
+
+
 @dataclass(frozen=True)
 class TargetModes:
-    """The targets as sum_i s_i u_i w_i^T (arXiv 2605.08746, Fig. 4), float64, s descending,
-    zero modes left out.
+    """What the outputs are to gain on outputs of 0, as sum_i s_i u_i w_i^T (arXiv 2605.08746,
+    Fig. 4), float64, s descending, zero modes left out. With the mean squared error these are the
+    targets.
 
     Attributes:
         trial_time: u_i, ``(k, B, T)``, orthonormal.
@@ -121,12 +176,12 @@ class TargetModes:
     channels: Tensor
     strengths: Tensor
 
-    def learned_fractions(self, outputs: Tensor) -> list[float]:
-        """<u_i^T out, w_i> / s_i of outputs ``(B, T, n_out)``: 0 at zero output, 1 when solved,
-        negative when sign-flipped.
+    def learned_fractions(self, gained: Tensor) -> list[float]:
+        """<u_i^T gained, w_i> / s_i of what the outputs have gained, ``(B, T, n_out)``, with the
+        mean squared error the outputs: 0 at zero output, 1 when solved, negative when sign-flipped.
         """
         projected = torch.einsum(
-            "kbt,bto,ko->k", self.trial_time, outputs.double().cpu(), self.channels
+            "kbt,bto,ko->k", self.trial_time, gained.double().cpu(), self.channels
         )
         return [float(fraction) for fraction in projected / self.strengths]
 

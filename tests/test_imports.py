@@ -50,6 +50,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "process": (),
     "task": (),
+    "losses": ("errors", "task"),
+    "array_files": ("errors",),
     "configs": (),
     # algebra knows no network, tracing no NTK, networks no runs
     "operators": ("operators", "errors"),
@@ -72,10 +74,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "config.schema",
         "task",
         "errors",
+        "losses",
     ),
     "measures.records": (
         "measures.records",
         "errors",
+        "losses",
         "estimators",
         "operators",
         "ntk",
@@ -87,6 +91,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run",
         "__version__",
         "errors",
+        "losses",
         "config.plugins",
         "config.schema",
         "config.validation",
@@ -163,7 +168,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "plotting": ("plotting",),
     # plug-ins: named by the configuration and by the commands, never by the engine
-    "tasks": ("task", "errors", "models.base", "config.keys"),
+    "tasks": ("array_files", "task", "errors", "models.base", "config.keys"),
     "figures": ("figures", "plotting", "reproduction.claims", "estimators.estimate"),
 }
 ALLOWED = {

@@ -1,5 +1,8 @@
 """The configuration keys of a run beside those of its task and model, which own theirs: type, range
 and meaning. Values stand in the YAML files under configs/.
+
+A key that came after runs had been made has a default here, which says what was done before: it is
+no part of a run's identity where it has that value, so that those runs are found and continue.
 """
 
 from __future__ import annotations
@@ -25,6 +28,14 @@ class Training:
     optimizer: Annotated[Literal["sgd", "momentum", "adam", "shampoo"], Key("update rule")]
     momentum: Annotated[float, Key("of optimizer=momentum, 0 for the others", at_least=0, below=1)]
     evaluation_interval: Annotated[int, Key("steps between rows of training.csv", at_least=1)]
+    loss: Annotated[
+        str,
+        Key(
+            "what gradient descent makes smaller: the mean squared error, or the cross-entropy of "
+            "classes",
+            registry="kpflow_cli.losses:LOSSES",
+        ),
+    ] = "mse"
 
 
 @dataclass

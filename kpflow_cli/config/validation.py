@@ -4,6 +4,7 @@ range, or a line that says what is wrong.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pickle
 from typing import Any
@@ -16,6 +17,16 @@ from kpflow_cli.config.keys import Key
 from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.errors import UserError, nearest
+
+# of each group the keys that came after runs had been made
+_LATER_KEYS: dict[str, dict[str, Any]] = {
+    group: {
+        each.name: each.default
+        for each in dataclasses.fields(declared)
+        if each.default is not dataclasses.MISSING
+    }
+    for group, declared in (("training", Training), ("analysis", Analysis))
+}
 
 
 def check(config: DictConfig) -> DictConfig:
@@ -67,18 +78,36 @@ def check_plain(composed: dict[Any, Any]) -> dict[str, Any]:
         check_keys(keys_of(Training), groups["training"], "training")
     )
     values["analysis"] = check_keys(keys_of(Analysis), groups["analysis"], "analysis")
-    return values | check_keys(keys_of(Run), rest)
+    return with_later_keys(values | check_keys(keys_of(Run), rest))
+
+
+def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the keys that came after it was written, which say what was done
+    before.
+    """
+    groups = {
+        name: defaults | values[name] for name, defaults in _LATER_KEYS.items() if name in values
+    }
+    return values | groups
 
 
 def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """What determines a run's results, as plain values: all but paths, trackers and how often to
-    save; of the device only its kind.
+    save, and but for keys that came later and say what was done before; of the device only its
+    kind.
     """
     values = (
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     )
     assert isinstance(values, dict)
     kept = {str(name): value for name, value in values.items() if name not in RUNTIME_KEYS}
+    for group in _LATER_KEYS.keys() & kept.keys():
+        defaults = _LATER_KEYS[group]
+        kept[group] = {
+            name: value
+            for name, value in kept[group].items()
+            if name not in defaults or value != defaults[name]
+        }
     return kept | {"device": kept["device"].partition(":")[0]}
 
 

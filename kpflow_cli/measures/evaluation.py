@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.losses import LOSSES, Loss, counted
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory
-from kpflow_cli.task import Batch, TargetModes, Task, target_modes
+from kpflow_cli.task import Batch, ScoredTask, TargetModes, Task, target_modes
 from kpflow_cli.tracing.watched_module import evaluating
 
 
 class Evaluation:
     """The noise-free trials of a task with their target modes; scores a model on them.
 
-    Raises UserError for trials that hold numbers that are not finite.
+    Raises UserError for trials that hold numbers that are not finite, or do not fit the loss.
     """
 
-    def __init__(self, task: Task, dtype: torch.dtype, device: torch.device) -> None:
-        self.batch: Batch = task.evaluation_batch().to(dtype, device)
+    def __init__(
+        self, task: Task, dtype: torch.dtype, device: torch.device, loss: Loss = LOSSES["mse"]
+    ) -> None:
+        batch = task.evaluation_batch()
+        loss.refuse_misfit(batch, task.output_size, "evaluation")
+        self.batch, self.loss, self._task = batch.to(dtype, device), loss, task
         refuse_not_finite(self.batch, "evaluation")
-        self.modes: TargetModes = target_modes(self.batch.targets)
-        self._task = task
+        self._zero_outputs = torch.zeros(
+            *batch.inputs.shape[:2], task.output_size, dtype=dtype, device=device
+        )
+        self.modes: TargetModes = target_modes(loss.residual(self._zero_outputs, self.batch))
 
     @torch.no_grad()
     def outputs(self, model: Model) -> Tensor:
@@ -70,15 +77,22 @@ class Evaluation:
         return directions[seen] / lengths[seen].reshape(-1, 1, 1, 1)
 
     def scores(self, model: Model) -> dict[str, float]:
-        """Columns ``evaluation_loss``, ``accuracy``, ``learned_fraction_1``, ..."""
-        outputs = self.outputs(model)
-        loss = nn.functional.mse_loss(outputs, self.batch.targets).item()
-        accuracy = self._task.accuracy(outputs, self.batch.targets)
+        """Columns ``evaluation_loss``, ``accuracy``, those of the task, ``learned_fraction_1``,
+        ...
+        """
+        outputs, batch = self.outputs(model), self.batch
+        of_task = self._task.scores(outputs, batch) if isinstance(self._task, ScoredTask) else {}
+        gained = self.loss.answers(outputs) - self.loss.answers(self._zero_outputs)
         fractions = {
             f"learned_fraction_{i}": value
-            for i, value in enumerate(self.modes.learned_fractions(outputs), start=1)
+            for i, value in enumerate(self.modes.learned_fractions(counted(gained, batch)), start=1)
         }
-        return {"evaluation_loss": loss, "accuracy": accuracy, **fractions}
+        return {
+            "evaluation_loss": self.loss.value(outputs, batch).item(),
+            "accuracy": self._task.accuracy(counted(outputs, batch), batch.counted_targets()),
+            **of_task,
+            **fractions,
+        }
 
 
 def refuse_not_finite(batch: Batch, purpose: str) -> None:

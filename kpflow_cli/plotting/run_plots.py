@@ -65,7 +65,7 @@ def draw_training(tables: Tables) -> StyledFigure:
         training["step"], training["evaluation_loss"], color=COLOURS[0], label="evaluation trials"
     )
     scale_value_axis(loss, [*training["loss"], *training["evaluation_loss"]])
-    loss.set(xlabel="gradient step", ylabel="mean squared error")
+    loss.set(xlabel="gradient step", ylabel="loss")
     loss.legend()
     scores.plot(training["step"], training["accuracy"], color="black", label="accuracy")
     modes = [column for column in map(str, training) if column.startswith("learned_fraction_")]

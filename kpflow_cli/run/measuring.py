@@ -12,12 +12,12 @@ from kpflow_cli.measures.rows import Measured
 from kpflow_cli.ntk import global_ntk
 from kpflow_cli.run import tables
 from kpflow_cli.run.checkpoints import Rows
-from kpflow_cli.run.plan import Plan
+from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.task import Batch
 
 
 def measure_step(
-    plan: Plan, step: int, draw_batch: Callable[[], Batch]
+    plan: MeasuringPlan, step: int, draw_batch: Callable[[], Batch]
 ) -> tuple[Measured, dict[str, Rows]]:
     """Measure the network of a plan as it is at a step; what was measured, and the rows of it for
     each table.

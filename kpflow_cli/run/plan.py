@@ -1,114 +1,42 @@
-"""A checked configuration turned into objects: device, task, model, schedule."""
+"""A checked configuration of a training run turned into objects: task, model, schedule."""
 
 from __future__ import annotations
 
-import copy
-import math
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from kpflow_cli.config.plugins import construct
-from kpflow_cli.config.schema import Analysis
-from kpflow_cli.config.validation import identity
-from kpflow_cli.errors import UserError
+from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation
-from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
-from kpflow_cli.ntk import Trajectory, global_ntk
-from kpflow_cli.run.checkpoints import refuse_unreadable_state
-from kpflow_cli.run.identity import canonical_json, flatten_keys, identity_hash
-from kpflow_cli.run.layout import TRACKER
-from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
-from kpflow_cli.run.needs import Sizes, list_needs
-from kpflow_cli.run.randomness import Randomness
-from kpflow_cli.run.tables import plain_rows
+from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
 from kpflow_cli.task import Task, TeacherTask
-from kpflow_cli.tracing.state_choice import SiteState
-from kpflow_cli.trackers.base import TrackedRun, Tracker
-from kpflow_cli.trackers.tracking import Tracking
-
-# states smaller than these are there in no time, and fit anywhere
-_DOUBLE_BYTES, _SMALL_BYTES = 8, 2**28
-# what a run needs is known to this factor
-_UNCERTAIN = 2
-# groups and keys that a part of it grows with
-_RESPONSIBLE = {
-    "weights": ("task", "model"),
-    "states": ("task", "model", "training.batch_size"),
-    "probe blocks": (
-        "task",
-        "model",
-        "analysis.probes",
-        "analysis.krylov_block",
-        "analysis.krylov_depth",
-        "analysis.sketch",
-        "analysis.block_size",
-    ),
-}
 
 
-class Plan:
+class Plan(MeasuringPlan):
     """What a configuration (checked) asks for. Raises UserError for a device, task or model that
     cannot be had.
-
-    Attributes:
-        memory: what the run will need at most.
-        why_no_core: why the network is measured without a Kronecker core, None where it has one.
     """
 
-    def __init__(self, config: DictConfig) -> None:
-        self.config = config
-        self.device, self.dtype = _device(config.device), getattr(torch, config.dtype)
-        self.randomness = Randomness(config.seed, canonical_json(identity(config)))
-        with rationed(_sizes_of(config, "task", "model"), self.device):
-            self._construct()
-        self._state = None if config.analysis.state == "own" else SiteState(config.analysis.state)
-        self.analysis = _analysis(config.analysis, len(self.evaluation.batch.inputs))
-        with self._rationed_if_large():
-            self._refuse_unmeasurable()
-            self._refuse_unwritable()
-        self.schedule = geometric_schedule(config.training.steps, config.analysis.checkpoints)
+    weight_keys = ("task", "model")
+    state_keys = ("task", "model", "training.batch_size")
 
-    def _construct(self) -> None:
-        """Task, model and evaluation trials."""
+    def construct(self) -> None:
+        """Task, model, evaluation trials and schedule."""
+        training = self.config.training
+        self.schedule = geometric_schedule(training.steps, self.config.analysis.checkpoints)
         self.task: Task = construct("task", self.config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):
             self.task.prepare(
                 self.model, partial(self._network, "teacher"), self.randomness.generator("task")
             )
-        self.evaluation = Evaluation(self.task, self.dtype, self.device)
-        self._precise_evaluation = Evaluation(self.task, torch.float64, self.device)
-
-    def _rationed_if_large(self) -> AbstractContextManager[None]:
-        """For the first look at the states of all trials: of what is large one trial first, which
-        tells how many states there are.
-        """
-        if any(is_lazy(weight) for weight in self.model.parameters()):
-            # of no shape yet: refused below
-            return nullcontext()
-        inputs = self.evaluation.batch.inputs
-        trials, steps, channels = inputs.shape
-        width = channels + sum(weight.shape[0] for weight in self.model.parameters() if weight.ndim)
-        if trials * steps * width * _DOUBLE_BYTES < _SMALL_BYTES:
-            return nullcontext()
-        with rationed(_sizes_of(self.config, "task", "model"), self.device):
-            states = self.evaluation.states(self.model, trials=1).numel() * trials
-        self._need_memory(Sizes(states, states, trials, 1, self._batch_states(states)))
-        return rationed(_sizes_of(self.config, "task", "model"), self.device)
-
-    def _batch_states(self, states: int) -> int:
-        """Of a training batch, where those of all evaluation trials are so many."""
-        return self.config.training.batch_size * states // len(self.evaluation.batch.inputs)
+        self.loss = LOSSES[training.loss]
+        self.evaluation = Evaluation(self.task, self.dtype, self.device, self.loss)
+        self.precise_evaluation = Evaluation(self.task, torch.float64, self.device, self.loss)
 
     def _network(self, purpose: Literal["initialization", "teacher"], **changes: Any) -> Model:
         """The model of the configuration with some of its keys changed, its weights drawn for a
@@ -128,144 +56,24 @@ class Plan:
             learning_rate=training.learning_rate,
             momentum=training.momentum,
         )
-        return Trainer(self.model, optimizer, self.task, self.randomness, training.batch_size)
-
-    def tracking(self, run_dir: Path) -> Tracking:
-        """What logs the run of this folder, not started. Raises UserError for a tracker that cannot
-        be had.
-        """
-        tracker: Tracker = construct("tracker", self.config.tracker)
-        named = identity(self.config)
-        hyperparameters = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in flatten_keys(named).items()
-        }
-        run = TrackedRun(identity_hash(named), run_dir / TRACKER, hyperparameters)
-        return Tracking(tracker, run)
-
-    def _refuse_unmeasurable(self) -> None:
-        """Find out before any work whether a network has weight sites and can be recorded as asked,
-        and whether it has a core.
-        """
-        trajectory = self.trajectory()
-        for name in self.analysis.records:
-            if not RECORDS[name].possible(self.model, trajectory):
-                able = ", ".join(
-                    each
-                    for each, record in RECORDS.items()
-                    if record.possible(self.model, trajectory)
-                )
-                raise UserError(
-                    f"analysis.records={name}: only of {RECORDS[name].subjects}; of this one: "
-                    f"{able}"
-                )
-        if not trajectory.state.isfinite().all():
-            raise self._overflow()
-        try:
-            ntk = global_ntk(trajectory)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-            raise self._overflow() from None
-        states, trials = math.prod(ntk.in_shape), ntk.in_shape[0]
-        site_outputs, domain = ntk.parameter_operator.in_size, ntk.factor.in_size
-        self.memory = self._need_memory(
-            Sizes(states, site_outputs, trials, domain, self._batch_states(states))
-        )
-        self.why_no_core = ntk.why_no_core
-        if self.why_no_core and set(self.analysis.measures) == {"v"}:
-            raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
-
-    def _overflow(self) -> UserError:
-        return UserError(
-            f"model: its states or slopes on the evaluation trials exceed the range of "
-            f"{self.config.dtype}; try smaller initial weights, such as a smaller model.gain"
+        return Trainer(
+            self.model, optimizer, self.task, self.randomness, training.batch_size, self.loss
         )
 
-    def _refuse_unwritable(self) -> None:
-        """Find out before any work whether what the run will write can be read back."""
-        refuse_unreadable_state(self.model.state_dict())
-        # of a copy: a network may remember that it was called
-        plain_rows("training", [self.evaluation.scores(copy.deepcopy(self.model))])
+    def is_evaluated(self, step: int) -> bool:
+        """Every ``training.evaluation_interval`` steps, and the last."""
+        return step % self.config.training.evaluation_interval == 0 or step == self.last_step
 
-    def _need_memory(self, sizes: Sizes) -> Need:
-        """What the run will need at most. Raises UserError, which names a key of the largest part,
-        for more than can be had.
-        """
-        parts = list_needs(self.model, sizes, self.analysis, self.config.training.optimizer)
-        need = Need(parts, free_bytes(self.device))
-        if parts["weights"] > need.free or need.total > _UNCERTAIN * need.free:
-            largest = max(parts, key=lambda name: parts[name])
-            keys = largest_key(_sizes_of(self.config, *_RESPONSIBLE[largest]))
-            raise UserError(f"{keys}: {need}")
-        return need
+    def is_saved(self, step: int) -> bool:
+        """Every ``save_interval`` steps."""
+        return step % self.config.save_interval == 0
 
-    def trajectory(self) -> Trajectory:
-        """The model as it is now on the evaluation trials, with the state that the analysis
-        chooses.
-        """
-        return self.trajectories()[0]
+    @property
+    def batch_size(self) -> int:
+        """``training.batch_size``."""
+        return self.config.training.batch_size
 
-    def trajectories(self) -> tuple[Trajectory, Trajectory | None]:
-        """That of the model as it is now, in the precision of the run, and the same in double
-        precision.
-
-        A network that says itself what its sites are is linearized in double precision and then
-        rounded, so that both are one trajectory, however chaotic. None for a network that does not
-        run in double precision.
-        """
-        inputs = self._precise_evaluation.batch.inputs
-        try:
-            precise = self._precise_model().trajectory(inputs, self._state)
-        except (RuntimeError, TypeError, UserError):
-            # what is refused in any precision is refused below
-            precise = None
-        rounded = None if precise is None else precise.to(self.dtype)
-        if rounded is not None:
-            return rounded, precise
-        return self.model.trajectory(self.evaluation.batch.inputs, self._state), precise
-
-    def target_directions(self, trajectory: Trajectory) -> Tensor:
-        """The target modes carried back from the outputs to the state of the ``trajectory``, ``(k,
-        B, T, n)`` in double precision; rounded before only where the trajectory is.
-        """
-        if trajectory.state.dtype == torch.float64:
-            return self._precise_evaluation.target_directions(self._precise_model(), trajectory)
-        return self.evaluation.target_directions(self.model, trajectory)
-
-    def _precise_model(self) -> Model:
-        """The model with the same weights in double precision."""
-        return copy.deepcopy(self.model).double()
-
-
-def _sizes_of(config: DictConfig, *names: str) -> dict[str, Any]:
-    """Groups, and single keys of them, by their names."""
-    selected = {name: OmegaConf.select(config, name) for name in names}
-    return {
-        name: OmegaConf.to_container(each) if OmegaConf.is_config(each) else each
-        for name, each in selected.items()
-    }
-
-
-def _analysis(node: DictConfig, trials: int) -> Analysis:
-    values = {declared.name: node[declared.name] for declared in fields(Analysis)}
-    analysis = Analysis(**values | {"measures": list(node.measures), "records": list(node.records)})
-    ntk_space = analysis.krylov_block * analysis.krylov_depth
-    propagator_space = trials * analysis.propagator_krylov_block * analysis.propagator_krylov_depth
-    if analysis.eigenvalues > min(ntk_space, propagator_space):
-        raise UserError(
-            f"analysis.eigenvalues={analysis.eigenvalues}: the Krylov spaces hold {ntk_space} for "
-            f"NTK_S and {propagator_space} for P; raise analysis.krylov_depth or "
-            "analysis.propagator_krylov_depth"
-        )
-    return analysis
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device={name}: unknown; valid: cpu, cuda, cuda:<index>") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device={name}: not supported; valid: cpu, cuda, cuda:<index>")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
+    @property
+    def optimizer(self) -> str:
+        """``training.optimizer``."""
+        return self.config.training.optimizer

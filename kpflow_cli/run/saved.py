@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from kpflow_cli.config.validation import read_only
+from kpflow_cli.config.validation import read_only, with_later_keys
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import GlobalNTK, Trajectory, global_ntk
@@ -58,7 +58,7 @@ class SavedRun:
     @cached_property
     def _plan(self) -> Plan:
         paths = {"run_dir": None, "workers": None, "save_interval": 1}
-        return Plan(read_only({**self.config, **paths}))
+        return Plan(read_only(with_later_keys({**self.config, **paths})))
 
     def model(self, step: int | None = None) -> Model:
         """The network with its weights of a step, by default the last that was saved.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.losses import LOSSES, Loss
 from kpflow_cli.measures.evaluation import refuse_not_finite
 from kpflow_cli.models.base import Model
 from kpflow_cli.run.randomness import Randomness
@@ -46,9 +47,10 @@ def build_optimizer(
 
 @dataclass
 class Trainer:
-    """Minimizes the mean squared error over all trials, times and channels of fresh batches.
+    """Minimizes a loss of fresh batches.
 
     Attributes:
+        loss: the mean squared error over all trials, times and channels, unless it is another.
         step: gradient steps taken so far.
         buffers: of the model, as they were before the forward pass of ``step``, which may change
             them, as that of a normalization does.
@@ -59,6 +61,7 @@ class Trainer:
     task: Task
     randomness: Randomness
     batch_size: int
+    loss: Loss = LOSSES["mse"]
     step: int = 0
     buffers: dict[str, Tensor] = field(default_factory=dict)
 
@@ -89,11 +92,19 @@ class Trainer:
         self.step = step
 
     def batch(self) -> Batch:
-        """That of the gradient step from ``step`` on."""
+        """That of the gradient step from ``step`` on. Raises UserError for trials that do not fit
+        the loss.
+        """
         first = next(self.model.parameters())
-        return self.task.training_batch(
+        batch = self.task.training_batch(
             self.batch_size, self.randomness.generator("batch", self.step)
-        ).to(first.dtype, first.device)
+        )
+        self.loss.refuse_misfit(batch, self.task.output_size, "training")
+        return batch.to(first.dtype, first.device)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """State dict of the optimizer."""
+        return self.optimizer.state_dict()
 
     def losses(self, steps: int) -> Iterator[float]:
         """The training loss at ``step``, ``step + 1``, ..., ``steps``, each before its update; the
@@ -108,9 +119,7 @@ class Trainer:
             self.buffers = {name: each.clone() for name, each in self.model.named_buffers()}
             # dropout, where a network has it, draws from torch's global generator
             with self.randomness.global_generator("dropout", self.step):
-                loss = nn.functional.mse_loss(
-                    self.model.training_outputs(batch.inputs), batch.targets
-                )
+                loss = self.loss.value(self.model.training_outputs(batch.inputs), batch)
             value = loss.item()
             if not math.isfinite(value):
                 refuse_not_finite(batch, "training")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -25,21 +25,22 @@ class Tracking:
     def __init__(self, tracker: Tracker, run: TrackedRun) -> None:
         self._tracker, self._run, self._works = tracker, run, False
 
-    def start(self, tables: Tables) -> None:
-        """Begin with what the tables hold already."""
+    @contextmanager
+    def begun_with(self, tables: Tables) -> Iterator[None]:
+        """A session of the run, which begins with what its tables hold already."""
         self._works = True
         self._attempt(partial(self._tracker.start, self._run))
         self.log(tables)
+        try:
+            yield
+        finally:
+            self._attempt(self._tracker.close)
+            self._works = False
 
     def log(self, tables: Tables) -> None:
         """New rows of the tables."""
         for step, values in values_by_step(tables).items():
             self._attempt(partial(self._tracker.log, step, values))
-
-    def close(self) -> None:
-        """The end, of a run that goes on or not."""
-        self._attempt(self._tracker.close)
-        self._works = False
 
     def _attempt(self, act: Callable[[], None]) -> None:
         """Do it; what goes wrong is told once and ends the tracking."""

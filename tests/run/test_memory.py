@@ -11,7 +11,7 @@ from small_runs import small_config
 
 from kpflow_cli.config.schema import Analysis
 from kpflow_cli.errors import UserError
-from kpflow_cli.run import memory, plan
+from kpflow_cli.run import measuring_plan, memory
 from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
 from kpflow_cli.run.needs import Sizes, list_needs
 from kpflow_cli.run.plan import Plan
@@ -121,9 +121,9 @@ def test_the_key_told_is_the_largest_integer() -> None:
 def test_a_run_that_needs_more_than_half_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config()
     needed = Plan(config).memory.total
-    monkeypatch.setattr(plan, "free_bytes", lambda device: 1.5 * needed)
+    monkeypatch.setattr(measuring_plan, "free_bytes", lambda device: 1.5 * needed)
     assert Plan(config).memory.is_tight
-    monkeypatch.setattr(plan, "free_bytes", lambda device: 0.1 * needed)
+    monkeypatch.setattr(measuring_plan, "free_bytes", lambda device: 0.1 * needed)
     with pytest.raises(UserError, match=r"needs about .* GiB \(weights .*, states .*, probe bl"):
         Plan(config)
 

@@ -5,9 +5,10 @@ arXiv 2605.08746).
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
+from kpflow_cli.losses import Loss
 from kpflow_cli.measures.records.scene import Rows, Scene, choose_indices, entries
 from kpflow_cli.models.base import Model
 from kpflow_cli.task import Batch
@@ -25,10 +26,10 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
     state on all evaluation trials by one gradient step on them, and of its ``difference`` from
     -rate NTK_S e; ``noisy_change`` and ``noisy_difference`` are the same of the step that SGD
     takes, on the training batch of this step with its noise. e is the immediate error dL/dh, L the
-    mean squared error.
+    loss that training minimizes.
     """
-    ntk, batch = scene.ntk, scene.evaluation.batch
-    error, gradients = immediate_error(scene.model, batch)
+    ntk, batch, loss = scene.ntk, scene.evaluation.batch, scene.evaluation.loss
+    error, gradients = immediate_error(scene.model, batch, loss)
     adjoint = ntk.propagator.adjoint.matvec(error)
     driven = ntk.parameter_operator.matvec(adjoint)
     change = -ntk.matvec(error)
@@ -57,7 +58,7 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
                 choose_indices(gradient.shape[1], _SHOWN_UNITS),
             )
             weights += entries(gradient[rows][:, columns], parameter=name)
-    noisy = immediate_error(scene.model, scene.training_batch())[1]
+    noisy = immediate_error(scene.model, scene.training_batch(), loss)[1]
     steps = []
     for rate in _RATES:
         clean, taken = (_gradient_step(scene, rate, each, change) for each in (gradients, noisy))
@@ -67,7 +68,7 @@ def record_error_propagation(scene: Scene) -> dict[str, Rows]:
     return {"fields": fields, "gradients": weights, "gradient_steps": steps}
 
 
-def immediate_error(model: Model, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+def immediate_error(model: Model, batch: Batch, loss: Loss) -> tuple[Tensor, dict[str, Tensor]]:
     """e = dL/dh ``(B, T, n)``, the outputs' error carried back to the state of the same time, and
     every trained parameter's gradient.
     """
@@ -76,10 +77,10 @@ def immediate_error(model: Model, batch: Batch) -> tuple[Tensor, dict[str, Tenso
     }
     with torch.enable_grad():
         outputs, states = model(batch.inputs)
-        loss = nn.functional.mse_loss(outputs, batch.targets)
-        (error,) = torch.autograd.grad(loss, states, retain_graph=True)
+        value = loss.value(outputs, batch)
+        (error,) = torch.autograd.grad(value, states, retain_graph=True)
         gradients = torch.autograd.grad(
-            loss, list(trained.values()), materialize_grads=True, allow_unused=True
+            value, list(trained.values()), materialize_grads=True, allow_unused=True
         )
     return error, dict(zip(trained, gradients, strict=True))
 

@@ -13,6 +13,7 @@ from small_runs import small_config
 from torch import Tensor
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.records import RECORDS, reductions
 from kpflow_cli.measures.records.core_matrices import parameter_operator_by_autograd
 from kpflow_cli.measures.records.error_propagation import immediate_error
@@ -24,6 +25,7 @@ from kpflow_cli.ntk import GlobalNTK, global_ntk
 from kpflow_cli.operators import mean_over
 from kpflow_cli.run.plan import Plan
 
+MSE = LOSSES["mse"]
 MODELS = ("gru", "rnn", "vanilla_rnn")
 
 
@@ -65,7 +67,7 @@ def test_every_record_fills_the_tables_it_names(name: str, model: str) -> None:
 def test_fields_are_those_of_the_dense_operators(model: str) -> None:
     scene = scene_of(model)
     tables, oracle = recorded("error_propagation", scene), oracle_of(scene)
-    error = immediate_error(scene.model, scene.evaluation.batch)[0]
+    error = immediate_error(scene.model, scene.evaluation.batch, MSE)[0]
     expected = {"error": error.flatten(), "adjoint": oracle.propagator.T @ error.flatten()}
     expected["driven"] = oracle.parameter_operator @ expected["adjoint"]
     expected["change"] = -oracle.ntk @ error.flatten()
@@ -103,7 +105,7 @@ def test_the_noisy_step_is_the_one_that_training_takes(model: str) -> None:
     predicted = (
         -0.01
         * oracle_of(scene).ntk
-        @ immediate_error(scene.model, scene.evaluation.batch)[0].flatten()
+        @ immediate_error(scene.model, scene.evaluation.batch, MSE)[0].flatten()
     )
     for _ in plan.trainer().losses(1):
         pass
@@ -120,7 +122,7 @@ def test_immediate_error_stops_at_the_state_of_the_same_time() -> None:
     outputs = scene.model(batch.inputs)[0]
     readout = scene.model.get_submodule("readout").weight
     expected = 2 * (outputs - batch.targets) / outputs.numel() @ readout
-    torch.testing.assert_close(immediate_error(scene.model, batch)[0], expected)
+    torch.testing.assert_close(immediate_error(scene.model, batch, MSE)[0], expected)
 
 
 @pytest.mark.parametrize("model", MODELS)

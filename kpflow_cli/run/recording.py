@@ -1,0 +1,177 @@
+"""What a run has written down so far, and its folder kept true to it: tables, checkpoints, status,
+plots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from kpflow_cli.errors import FailedRunError, UnwrittenFileError, describe_machine_error
+from kpflow_cli.run.checkpoints import Checkpoint, Rows
+from kpflow_cli.run.folder import Drawing, RunFolder
+from kpflow_cli.run.status import Stopwatch, describe_status
+from kpflow_cli.run.tables import plain_rows
+
+# each draws from the CSV files of a run; None where they do not hold what it shows
+Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
+
+
+class Recording:
+    """The rows of a run, from the last sound checkpoint in its folder on.
+
+    Attributes:
+        last: that checkpoint, None where there is none.
+        step: that the run is at.
+        recorded_step: the last whose rows are among the tables.
+        was_complete: whether there was nothing left to do.
+    """
+
+    def __init__(self, folder: RunFolder, identity: dict[str, Any], last_step: int) -> None:
+        self._folder, self._identity, self._last_step = folder, identity, last_step
+        self._error: str | None = None
+        self.step = 0
+        self.recorded_step = -1
+        self._tables: dict[str, Rows] = {}
+        lost: list[str] = []
+        self.last = folder.latest_checkpoint(lost.append)
+        for line in lost:
+            tell(line)
+        if self.last is not None:
+            self.step, self._tables = self.last.step, self.last.tables
+            self.recorded_step = self.last.step if self.last.recorded else self.last.step - 1
+        status = folder.read_status()
+        self._damaged = folder.damaged_tables(status)
+        # whoever has deleted the checkpoints of a complete run wants no others
+        at_end = self.recorded_step == last_step or not (self._damaged or lost)
+        finished = status.get("status") == "complete" and status.get("steps") == last_step
+        self.was_complete = finished and at_end
+        self._earlier: dict[str, Any] = status if self.last is not None else {}
+        self._stopwatch = Stopwatch(self._earlier.get("seconds", {}))
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Keep run.json true to how the block goes."""
+        self.write_status("running")
+        try:
+            yield
+        except BaseException as error:
+            outcome = _outcome(error)
+            if outcome != "interrupted":
+                self._error = f"{type(error).__name__}: {error}"
+            with suppress(FailedRunError):
+                self.write_status(outcome)
+            raise
+        self.write_status("complete")
+
+    def switch(self, activity: str) -> None:
+        """Go on with another activity, whose seconds are counted apart."""
+        self._stopwatch.switch(activity)
+
+    def rows(self, table: str) -> Rows:
+        """The rows of a table so far."""
+        return self._tables.get(table, [])
+
+    def add(self, step: int, found: Mapping[str, Rows]) -> None:
+        """The rows of a step, by their table."""
+        for table, new in found.items():
+            self._tables.setdefault(table, []).extend(plain_rows(table, new))
+        self.step = self.recorded_step = step
+
+    def checkpoint(
+        self, model: dict[str, Any], optimizer: dict[str, Any], buffers: dict[str, Tensor]
+    ) -> Checkpoint:
+        """All there is at this step, recorded or not."""
+        recorded = self.recorded_step == self.step
+        return Checkpoint(self.step, model, optimizer, self._tables, buffers, recorded=recorded)
+
+    def save(self, checkpoint: Checkpoint, *, measured: bool) -> None:
+        """Write a checkpoint, of a measured step the tables too, and the status."""
+        self._folder.save_checkpoint(checkpoint, measured=measured)
+        if measured:
+            self.write_tables()
+            self._stopwatch.switch("training")
+        self.write_status("running")
+
+    def save_interrupted(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint that another session goes on from."""
+        self._folder.save_checkpoint(checkpoint, measured=False)
+        self.write_status("interrupted")
+
+    def finish(self, plots: Plots) -> None:
+        """Write CSV files and plots: all of them, or, where the run was complete before, those that
+        are missing or damaged.
+        """
+        self._stopwatch.switch("plotting")
+        if not self.was_complete:
+            self._folder.remove_intermediate_checkpoint()
+            self.write_tables()
+        elif self._damaged:
+            files = ", ".join(f"{name}.csv" for name in self._damaged)
+            tell(f"{files}: not there as written; written again from the last checkpoint")
+            self.write_tables(self._damaged)
+        wanted = [
+            name for name in plots if not (self.was_complete and self._folder.has_drawing(name))
+        ]
+        written = self._folder.read_tables() if wanted else {}
+        drawn = [name for name in wanted if self._draw(name, partial(plots[name], written))]
+        if self.was_complete and (self._damaged or drawn):
+            self._folder.write_manifest()
+
+    def _draw(self, name: str, draw: Callable[[], Drawing | None]) -> bool:
+        """Draw a plot and write it down; whether that was possible."""
+        try:
+            drawing = draw()
+            if drawing is not None:
+                self._folder.write_drawing(name, drawing)
+        except FailedRunError:
+            raise
+        except Exception as error:
+            # the numbers are there, and the same command draws what is missing
+            tell(f"plots/{name}: not drawn ({type(error).__name__}: {error})")
+            return False
+        return drawing is not None
+
+    def _written_tables(self) -> dict[str, Rows]:
+        return {name: rows for name, rows in self._tables.items() if rows}
+
+    def write_tables(self, names: Iterable[str] | None = None) -> None:
+        """Write the CSV files of these names, of all there are where none are named."""
+        there = self._written_tables()
+        chosen = there if names is None else {name: there[name] for name in names if name in there}
+        self._folder.write_tables(chosen)
+
+    def write_status(self, status: str) -> None:
+        """Write run.json."""
+        self._folder.write_status(
+            describe_status(
+                status,
+                step=self.step,
+                steps=self._last_step,
+                identity=self._identity,
+                error=self._error,
+                earlier=self._earlier,
+                seconds=self._stopwatch.seconds(),
+                tables=sorted(self._written_tables()) or self._earlier.get("tables", []),
+            )
+        )
+
+
+def _outcome(error: BaseException) -> str:
+    """What run.json says of a run that ended so: ``interrupted`` where the same command can go
+    on.
+    """
+    resumable = isinstance(error, UnwrittenFileError) or describe_machine_error(error)
+    if resumable or not isinstance(error, Exception):
+        return "interrupted"
+    return "diverged" if isinstance(error, FailedRunError) else "failed"
+
+
+def tell(line: str) -> None:
+    """A line on standard output, at once."""
+    print(line, flush=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import pkgutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from kpflow_cli.config.declarations import DeclaredKey, Keys, keys_of
 from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
+from kpflow_cli.named_code import let_own_modules_be_found
 
 TARGET = "_target_"
 
@@ -98,15 +97,6 @@ def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     if not isinstance(made, _find_kind(group)):
         raise _other_kind(group, name)
     return made
-
-
-def let_own_modules_be_found() -> None:
-    """Modules in the current folder can be named by a configuration; last, so that they shadow
-    nothing.
-    """
-    current = str(Path.cwd())
-    if current not in sys.path:
-        sys.path.append(current)
 
 
 def _find_kind(group: str) -> Any:

@@ -24,7 +24,7 @@ from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
-from kpflow_cli.run.checkpoints import refuse_unreadable_state
+from kpflow_cli.run.checkpoints import Checkpoint, Rows, refuse_unreadable_state
 from kpflow_cli.run.identity import canonical_json
 from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
 from kpflow_cli.run.needs import Sizes, list_needs
@@ -58,15 +58,9 @@ class WeightSource(Protocol):
     step: int
     buffers: dict[str, Tensor]
 
-    def restore(
-        self,
-        step: int,
-        model: dict[str, Any],
-        optimizer: dict[str, Any],
-        buffers: dict[str, Tensor],
-    ) -> None:
-        """Be where another was before the forward pass of a step, which had these state dicts and
-        buffers. Raises ValueError where they do not fit.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be where another was before the forward pass of a step. Raises ValueError where what it
+        left does not fit.
         """
 
     def losses(self, steps: int) -> Iterator[float]:
@@ -145,6 +139,19 @@ class MeasuringPlan(ABC):
     def optimizer(self) -> str:
         """Whose memory a gradient step needs beside that of the gradient."""
         return "sgd"
+
+    @property
+    def control_draws(self) -> int:
+        """Networks with other weights to measure beside the first step's."""
+        return 0
+
+    def drawn_afresh(self, draw: int) -> AbstractContextManager[None]:
+        """The network with the weights of such a draw."""
+        raise NotImplementedError(f"no control, {draw}")
+
+    def source_rows(self, step: int) -> dict[str, Rows]:  # noqa: ARG002
+        """Rows that tell where the weights of a step are from, by their table."""
+        return {}
 
     def _rationed(self) -> AbstractContextManager[None]:
         return rationed(_sizes_of(self.config, *self.weight_keys), self.device)

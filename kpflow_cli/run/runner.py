@@ -88,9 +88,7 @@ class _Session:
 
     def _restore(self, checkpoint: Checkpoint, path: Path) -> None:
         try:
-            self._trainer.restore(
-                checkpoint.step, checkpoint.model, checkpoint.optimizer, checkpoint.buffers
-            )
+            self._trainer.restore(checkpoint)
         except ValueError as error:
             raise UserError(
                 f"{path}: the checkpoint of step {checkpoint.step} does not fit the model ({error})"

@@ -13,7 +13,9 @@ from kpflow_cli.config.validation import read_only, with_later_keys
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import GlobalNTK, Trajectory, global_ntk
+from kpflow_cli.run.existing_plan import ExistingPlan
 from kpflow_cli.run.folder import RunFolder
+from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.reading import read_tables
 
@@ -56,7 +58,10 @@ class SavedRun:
         return {int(path.stem[5:]): path for path in folder.glob("step_*.pt")}
 
     @cached_property
-    def _plan(self) -> Plan:
+    def _plan(self) -> MeasuringPlan:
+        if "weights" in self.config:
+            reading = {"run_dir": None, "weights_only": True, "strict": True}
+            return ExistingPlan(read_only({**self.config, **reading}), follow=False)
         paths = {"run_dir": None, "workers": None, "save_interval": 1}
         return Plan(read_only(with_later_keys({**self.config, **paths})))
 

@@ -24,7 +24,10 @@ EVERY_CHOICE = [
     (group, choice) for group, described in describe_choices().items() for choice in described
 ]
 # what a choice cannot do without
-NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
+NEEDED = {
+    "custom": ("model.target=kpflow_cli.models.networks.MLP",),
+    "neurogym": ("training.loss=cross_entropy",),
+}
 
 
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
@@ -40,10 +43,13 @@ def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
 def test_every_choice_builds(group: str, choice: str) -> None:
+    if choice == "neurogym":
+        pytest.importorskip("neurogym", reason="needs neurogym: pip install 'kpflow[neurogym]'")
     config = config_of(group, choice)
     plan = Plan(config)
     outputs, states = plan.model(plan.evaluation.batch.inputs)
-    assert outputs.shape == plan.evaluation.batch.targets.shape
+    wanted = plan.loss.wanted(plan.evaluation.batch, plan.task.output_size)
+    assert outputs.shape == wanted.shape
     if "units" in config.model:
         assert states.shape[-1] == config.model.units
     assert plan.trainer().optimizer.param_groups[0]["lr"] == config.training.learning_rate

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import DictConfig
 from small_runs import small_config
@@ -27,7 +28,15 @@ EVERY_CHOICE = [
 NEEDED = {
     "custom": ("model.target=kpflow_cli.models.networks.MLP",),
     "neurogym": ("training.loss=cross_entropy",),
+    "arrays": ("task.inputs=trials.npz", "task.evaluation=2"),
 }
+
+
+@pytest.fixture(autouse=True)
+def trials_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that NEEDED names."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("trials.npz", inputs=np.ones((4, 3, 2)), targets=np.ones((4, 3, 1)))
 
 
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:

@@ -52,7 +52,7 @@ class NeuroGym:
             list[str] | None,
             Key(
                 "of the trials, by whose values the accuracy is told; null for those of coh, "
-                "coh_1, coh_2, context that there are"
+                "coh_1, coh_2, context that differ"
             ),
         ],
         kwargs: Annotated[
@@ -109,24 +109,28 @@ class NeuroGym:
     def _groups(self) -> Iterator[tuple[str, str, list[int]]]:
         """Each condition and value with the evaluation trials that have it."""
         for name in self._conditions:
-            values = [info[name] for info in self._evaluation.infos]
-            for value in sorted(set(values)):
+            values = self._values(name)
+            for value in sorted({*values}):
                 own = [trial for trial, each in enumerate(values) if each == value]
                 yield name, value if isinstance(value, str) else f"{value:g}", own
 
     def _known_conditions(self, wanted: list[str] | None) -> tuple[str, ...]:
         """Those that every evaluation trial has. Raises UserError for a wanted one that is none."""
         there = [
-            name
-            for name in self._evaluation.infos[0]
-            if all(_is_plain(info.get(name)) for info in self._evaluation.infos)
+            name for name in self._evaluation.infos[0] if all(map(_is_plain, self._values(name)))
         ]
         for name in wanted or ():
             if name not in there:
                 raise UserError.unknown("task.conditions", name, there)
-        return (
-            tuple(name for name in _CONDITIONS if name in there) if wanted is None else (*wanted,)
+        if wanted is not None:
+            return tuple(wanted)
+        return tuple(
+            name for name in _CONDITIONS if name in there and len({*self._values(name)}) > 1
         )
+
+    def _values(self, name: str) -> list[Any]:
+        """What each evaluation trial says of a condition, None where it has none."""
+        return [info.get(name) for info in self._evaluation.infos]
 
     def _evaluation_trials(self, count: int) -> _Trials:
         return self._trials(count, torch.Generator().manual_seed(_EVALUATION_SEED))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -61,7 +62,8 @@ class NeuroGym:
         ],
     ) -> None:
         self._make = partial(make_environment, environment, dt, kwargs)
-        actions = self._make().action_space
+        made = self._make()
+        actions = made.action_space
         self._discrete = hasattr(actions, "n")
         try:
             self._evaluation = self._evaluation_trials(evaluation_trials)
@@ -70,7 +72,8 @@ class NeuroGym:
                 f"task.environment={environment}: does not say in advance what should be answered "
                 f"({error})"
             ) from None
-        if not _are_equal(self._evaluation.batch, self._evaluation_trials(evaluation_trials).batch):
+        again = self._evaluation_trials(evaluation_trials).batch
+        if _has_drawn(made) or not _are_equal(self._evaluation.batch, again):
             raise UserError(
                 f"task.environment={environment}: gives other trials for the same seeds, so that "
                 "no run could be repeated"
@@ -176,6 +179,19 @@ def make_environment(name: str, dt: int, kwargs: dict[str, Any]) -> Any:
         raise UserError(
             f"task.environment={name}: not made with task.dt={dt}, task.kwargs={kwargs} ({first})"
         ) from None
+
+
+def _has_drawn(environment: Any) -> bool:
+    """Whether an environment has used its random numbers before it was seeded."""
+    generator = getattr(environment, "rng", None)
+    if not isinstance(generator, np.random.RandomState):
+        return False
+    return _place(generator) != _place(np.random.RandomState())
+
+
+def _place(generator: np.random.RandomState) -> int:
+    """How far in its sequence a generator is."""
+    return int(generator.get_state(legacy=False)["state"]["pos"])
 
 
 def _are_equal(one: Batch, other: Batch) -> bool:

@@ -47,7 +47,13 @@ class NeuroGym:
         environment: Annotated[str, Key("name of neurogym's, such as ReadySetGo-v0")],
         dt: Annotated[int, Key("milliseconds of a time step", at_least=1)],
         evaluation_trials: Annotated[
-            int, Key("evaluation trials, fixed, with the noise of the environment", at_least=1)
+            int,
+            Key(
+                "evaluation trials, fixed, with the noise of the environment",
+                at_least=1,
+                # they are made one by one
+                at_most=100_000,
+            ),
         ],
         conditions: Annotated[
             list[str] | None,
@@ -71,6 +77,12 @@ class NeuroGym:
             raise UserError(
                 f"task.environment={environment}: does not say in advance what should be answered "
                 f"({error})"
+            ) from None
+        except Exception as error:
+            # whatever an environment makes of time steps longer than its periods
+            raise UserError(
+                f"task.environment={environment}: no trials with task.dt={dt}, "
+                f"task.kwargs={kwargs} ({error})"
             ) from None
         again = self._evaluation_trials(evaluation_trials).batch
         if _has_drawn(made) or not _are_equal(self._evaluation.batch, again):

@@ -16,6 +16,7 @@ from torch import Tensor
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
 from kpflow_cli.run.plan import Plan
+from kpflow_cli.verification.comparisons import comparisons
 
 TRIALS, STEPS = 12, 5
 DRAWS = np.random.RandomState(0)
@@ -163,3 +164,37 @@ def test_a_file_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> Non
         small_config(*words_of(tmp_path / "missing.npy"), config_name="verify")
     with pytest.raises(UserError, match=r"^task\.inputs: no value; it is file of the inputs"):
         small_config("task=arrays", config_name="verify")
+
+
+class Embedding(torch.nn.Module):
+    """A network with an embedding of its own."""
+
+    def __init__(self, input_size: int, output_size: int, units: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(input_size, units)
+        self.hidden = torch.nn.Linear(units, units)
+        self.readout = torch.nn.Linear(units, output_size)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.hidden(self.embedding(tokens)).tanh().cumsum(dim=1)
+        return self.readout(state), state
+
+
+def test_tokens_are_measured_as_their_channels_are(tmp_path: Path) -> None:
+    """An embedding of a token is a linear map of its channel."""
+    place = tmp_path / "data.npz"
+    np.savez(place, inputs=TOKENS, targets=CLASSES)
+    words = (*words_of(place), "training.loss=cross_entropy", "task.tokens=as_is")
+    embedded = Plan(
+        small_config(
+            *words,
+            "model=custom",
+            "model.units=4",
+            f"model.target={__name__}.Embedding",
+            config_name="verify",
+        )
+    )
+    errors = {each.name: each.relative_error for each in comparisons(embedded)}
+    assert max(errors.values()) < 1e-10
+    with pytest.raises(UserError, match="model: does not take inputs that are integers"):
+        Plan(small_config(*words, config_name="verify"))

@@ -174,6 +174,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "plotting": ("plotting",),
     # plug-ins: named by the configuration and by the commands, never by the engine
     "tasks": ("array_files", "task", "errors", "models.base", "config.keys"),
+    # tasks of one family
+    "tasks.multitask": ("tasks.memory_pro", "task", "config.keys"),
     "figures": ("figures", "plotting", "reproduction.claims", "estimators.estimate"),
 }
 ALLOWED = {

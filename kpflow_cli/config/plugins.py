@@ -82,6 +82,15 @@ def _keys_of_class(group: str, found: Callable[..., Any]) -> Keys:
     return Keys(declared, keys.takes_others)
 
 
+def complete_keys(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Checked keys of a group with those that its class fills in, where it has a ``complete_keys``
+    of its own: what else than keys its objects depend on, such as the contents of files, is to be
+    part of a run's identity.
+    """
+    complete = getattr(find_class(group, values[TARGET]), "complete_keys", None)
+    return values if complete is None else complete(values)
+
+
 def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     """The task or model of a configuration node: ``_target_`` called with the other keys,
     ``changes`` in place of them or besides.

@@ -14,7 +14,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.keys import Key
-from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
+from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, complete_keys, keys_of_class
 from kpflow_cli.config.schema import GROUPS, READING_KEYS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.errors import UserError, nearest
 
@@ -71,7 +71,10 @@ def check_plain(composed: dict[Any, Any]) -> dict[str, Any]:
         if not isinstance(node, dict):
             raise UserError(f"{group}={node}: choose one; `kpflow list` names them")
     values: dict[str, Any] = {
-        group: check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group)
+        group: complete_keys(
+            group,
+            check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group),
+        )
         for group in PLUGIN_GROUPS
     }
     values["training"] = _check_momentum(

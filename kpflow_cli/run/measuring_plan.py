@@ -184,6 +184,7 @@ class MeasuringPlan(ABC):
         """Find out before any work whether a network has weight sites and can be recorded as asked,
         and whether it has a core.
         """
+        self._refuse_unread_integers()
         trajectory = self.trajectory()
         for name in self.analysis.records:
             if not RECORDS[name].possible(self.model, trajectory):
@@ -210,6 +211,20 @@ class MeasuringPlan(ABC):
         self.why_no_core = ntk.why_no_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
+
+    def _refuse_unread_integers(self) -> None:
+        """Find out whether a network takes integers, where inputs are that."""
+        if self.evaluation.batch.inputs.is_floating_point():
+            return
+        try:
+            # of a copy: a network may remember that it was called
+            self.evaluation.states(copy.deepcopy(self.model), trials=1)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"model: does not take inputs that are integers ({first:.100}); one that embeds "
+                "them does"
+            ) from None
 
     def _overflow(self) -> UserError:
         return UserError(

@@ -65,6 +65,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ntk": ("ntk", "tracing", "operators", "errors"),
     "models": ("models", "ntk", "tracing", "config.keys", "errors"),
     "config": ("config", "errors", "named_code"),
+    # of a run they know what is logged
+    "trackers": ("trackers", "config.keys", "config.paths", "errors"),
     # what tasks and models say of their keys with
     "config.keys": (),
     "measures": (
@@ -106,6 +108,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "ntk",
         "task",
         "tracing",
+        "trackers",
         "weights",
     ),
     # the folder's rooms: what is in it, what it is read by, what it is written by

@@ -1,4 +1,6 @@
-"""The tasks and models that a configuration names by their class, the program's and anyone's."""
+"""The tasks, models and trackers that a configuration names by their class, the program's and
+anyone's.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,7 @@ class _Plugin:
 _PLUGINS = {
     "task": _Plugin("kpflow_cli.task:Task"),
     "model": _Plugin("kpflow_cli.models.base:Model", ("input_size", "output_size", "generator")),
+    "tracker": _Plugin("kpflow_cli.trackers.base:Tracker"),
 }
 PLUGIN_GROUPS = tuple(_PLUGINS)
 
@@ -92,7 +95,7 @@ def complete_keys(group: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def construct(group: str, node: DictConfig, **changes: Any) -> Any:
-    """The task or model of a configuration node: ``_target_`` called with the other keys,
+    """The task, model or tracker of a configuration node: ``_target_`` called with the other keys,
     ``changes`` in place of them or besides.
 
     Raises UserError where that cannot be, or makes an object of another kind.

@@ -95,8 +95,9 @@ def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
-    """What determines a run's results, as plain values: all but paths and how often to save, and
-    but for keys that came later and say what was done before; of the device only its kind.
+    """What determines a run's results, as plain values: all but paths, trackers and how often to
+    save, and but for keys that came later and say what was done before; of the device only its
+    kind.
     """
     values = (
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config

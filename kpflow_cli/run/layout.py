@@ -8,3 +8,5 @@ MANIFEST = "SHA256SUMS"
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 PLOTS = "plots"
+# what a tracker leaves is its own: no checksum, and not read
+TRACKER = "tracker"

@@ -17,6 +17,7 @@ from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import Drawing, RunFolder
 from kpflow_cli.run.status import Stopwatch, describe_status
 from kpflow_cli.run.tables import plain_rows
+from kpflow_cli.trackers.tracking import Tracking
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -32,8 +33,11 @@ class Recording:
         was_complete: whether there was nothing left to do.
     """
 
-    def __init__(self, folder: RunFolder, identity: dict[str, Any], last_step: int) -> None:
+    def __init__(
+        self, folder: RunFolder, identity: dict[str, Any], last_step: int, tracking: Tracking
+    ) -> None:
         self._folder, self._identity, self._last_step = folder, identity, last_step
+        self._tracking = tracking
         self._error: str | None = None
         self.step = 0
         self.recorded_step = -1
@@ -56,10 +60,11 @@ class Recording:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Keep run.json true to how the block goes."""
+        """Keep run.json, and the tracker, true to how the block goes."""
         self.write_status("running")
         try:
-            yield
+            with self._tracking.begun_with(self._tables):
+                yield
         except BaseException as error:
             outcome = _outcome(error)
             if outcome != "interrupted":
@@ -81,6 +86,7 @@ class Recording:
         """The rows of a step, by their table."""
         for table, new in found.items():
             self._tables.setdefault(table, []).extend(plain_rows(table, new))
+        self._tracking.log(found)
         self.step = self.recorded_step = step
 
     def checkpoint(

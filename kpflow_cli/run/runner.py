@@ -22,6 +22,8 @@ from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.recording import Plots, Recording, tell
 from kpflow_cli.run.signals import Stopped, StopSignals
+from kpflow_cli.run.tracked import track
+from kpflow_cli.trackers.tracking import Tracking
 
 
 def run(
@@ -53,8 +55,9 @@ def follow(
         tell(str(plan.memory))
     if plan.why_no_core:
         tell(f"measured without a Kronecker core: {plan.why_no_core}")
+    tracking = track(plan.config, run_dir)
     with open_run_folder(run_dir, identity(plan.config)) as folder:
-        session = _Session(plan, folder, progress)
+        session = _Session(plan, folder, progress, tracking)
         try:
             with session.stop_signals:
                 session.work(plots)
@@ -66,10 +69,14 @@ class _Session:
     """A run at work: what changes the weights, and what is recorded on the way."""
 
     def __init__(
-        self, plan: MeasuringPlan, folder: RunFolder, progress: Callable[[int, int], Reporter]
+        self,
+        plan: MeasuringPlan,
+        folder: RunFolder,
+        progress: Callable[[int, int], Reporter],
+        tracking: Tracking,
     ) -> None:
         self._plan, self._make_progress = plan, progress
-        self._recording = Recording(folder, identity(plan.config), plan.last_step)
+        self._recording = Recording(folder, identity(plan.config), plan.last_step, tracking)
         self.stop_signals = StopSignals()
         self._trainer = plan.trainer()
         if self._recording.last is not None:

@@ -15,6 +15,7 @@ from kpflow_cli.config.plugins import construct
 from kpflow_cli.config.schema import RUNTIME_KEYS
 from kpflow_cli.errors import UserError
 from kpflow_cli.run.plan import Plan
+from kpflow_cli.run.tracked import track
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.task import Task
 
@@ -47,6 +48,7 @@ def _check(point: SweepPoint, known: set[bytes]) -> None:
     values = {key: value for key, value in point.values.items() if key not in RUNTIME_KEYS}
     if _is_new(_without_fractions(values | {"seed": None}), known):
         Plan(point.config).trainer()
+        track(point.config, point.path)
         return
     task: Task = construct("task", point.config.task)
     sizes = {"input_size": task.input_size, "output_size": task.output_size}

@@ -14,7 +14,7 @@ from small_runs import small_config
 
 from kpflow_cli.config.declarations import keys_of
 from kpflow_cli.config.groups import describe_choices
-from kpflow_cli.config.plugins import TARGET, keys_of_class
+from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
@@ -83,7 +83,7 @@ def test_every_key_has_a_meaning_and_a_value(group: str, choice: str) -> None:
     node = config_of(group, choice)[group]
     keys = (
         keys_of_class(group, node[TARGET])
-        if group in ("task", "model")
+        if group in PLUGIN_GROUPS
         else keys_of({"training": Training, "analysis": Analysis}[group])
     )
     assert {name for name, key in keys.declared.items() if key.meaning} == set(node)

@@ -58,7 +58,11 @@ def describe_measure_keys() -> str:
     values: Any = OmegaConf.to_container(compose_config([], "measure"))
     sources = [
         ("model.", keys_of(ExistingModel), values.pop("model")),
-        ("", keys_of(Measure), {name: values[name] for name in values if name != "analysis"}),
+        (
+            "",
+            keys_of(Measure),
+            {name: values[name] for name in values if name not in ("analysis", "tracker")},
+        ),
         ("analysis.", keys_of(Analysis), values["analysis"]),
     ]
     return align_columns(

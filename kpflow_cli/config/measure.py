@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kpflow_cli.config.declarations import keys_of
 from kpflow_cli.config.keys import Key
+from kpflow_cli.config.plugins import TARGET, keys_of_class
 from kpflow_cli.config.schema import Analysis
 from kpflow_cli.config.validation import check_keys
 from kpflow_cli.errors import UserError
@@ -100,7 +101,9 @@ def check_measure(config: DictConfig) -> dict[str, Any]:
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)
     rest: dict[Any, Any] = dict(found)
-    groups: dict[str, Any] = {name: rest.pop(name, None) for name in ("model", "analysis")}
+    groups: dict[str, Any] = {
+        name: rest.pop(name, None) for name in ("model", "analysis", "tracker")
+    }
     for group, node in groups.items():
         if not isinstance(node, dict):
             raise UserError(f"{group}={node}: choose its keys, such as {group}.target=")
@@ -110,6 +113,9 @@ def check_measure(config: DictConfig) -> dict[str, Any]:
         "model": check_keys(keys_of(ExistingModel), groups["model"], "model"),
         **check_keys(keys_of(Measure), rest),
         "analysis": check_keys(keys_of(Analysis), groups["analysis"], "analysis"),
+        "tracker": check_keys(
+            keys_of_class("tracker", groups["tracker"].get(TARGET)), groups["tracker"], "tracker"
+        ),
     }
     if values["model"]["target"] is None and values["weights"] is None:
         raise UserError("model.target: no value; it names the class of the network")

@@ -59,7 +59,10 @@ class ExistingNetwork(Model):
             given = inputs if self._batch_first else inputs.transpose(0, 1)
             result = self.network(given, *(arguments or self._arguments))
         output = _first_tensor(result)
-        state = output if named is None else state_of_submodule(self._state or "", recorded)
+        if named is not None:
+            state = state_of_submodule(self._state or "", recorded)
+        else:
+            state = result[1] if isinstance(self.network, Model) else output
         return self._arrange(output, inputs), self._arrange(state, inputs)
 
     def linearize(self, inputs: Tensor) -> TracedTrajectory:

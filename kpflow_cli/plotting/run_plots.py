@@ -57,19 +57,32 @@ def _skip_without(table: str, **values: str) -> Callable[[Callable[[Tables], Sty
 
 @_skip_without("training")
 def draw_training(tables: Tables) -> StyledFigure:
-    """Loss and accuracy."""
+    """Loss and, where there are targets, accuracy."""
     training = tables["training"]
-    figure, [[loss, scores]] = lay_out_panels(1, 2, panel_size=(3.2, 2.4))
-    loss.plot(
-        training["step"], training["loss"], color=COLOURS[5], linewidth=0.6, label="training batch"
-    )
-    loss.plot(
-        training["step"], training["evaluation_loss"], color=COLOURS[0], label="evaluation trials"
-    )
-    scale_value_axis(loss, [*training["loss"], *training["evaluation_loss"]])
+    scored = "accuracy" in training
+    figure, [[loss, *others]] = lay_out_panels(1, 2 if scored else 1, panel_size=(3.2, 2.4))
+    # of one step alone a line would not show
+    marker = "o" if len(training) == 1 else ""
+    looks: dict[str, dict[str, Any]] = {
+        "loss": {"color": COLOURS[5], "linewidth": 0.6, "label": "training batch"},
+        "evaluation_loss": {"color": COLOURS[0], "label": "evaluation trials"},
+    }
+    there = [column for column in looks if column in training and training[column].notna().any()]
+    for column in there:
+        loss.plot(training["step"], training[column], marker=marker, **looks[column])
+    scale_value_axis(loss, [value for column in there for value in training[column]])
     loss.set(xlabel="gradient step", ylabel="loss")
     loss.legend()
-    scores.plot(training["step"], training["accuracy"], color="black", label="accuracy")
+    for scores in others:
+        _draw_scores(scores, training, marker)
+    return figure
+
+
+def _draw_scores(scores: Axes, training: pd.DataFrame, marker: str) -> None:
+    """Accuracy and learned fractions."""
+    scores.plot(
+        training["step"], training["accuracy"], color="black", marker=marker, label="accuracy"
+    )
     modes = [column for column in map(str, training) if column.startswith("learned_fraction_")]
     for order, column in enumerate(modes):
         label = f"target mode {column.rpartition('_')[2]}"
@@ -78,12 +91,12 @@ def draw_training(tables: Tables) -> StyledFigure:
             training[column],
             color=COLOURS[order % len(COLOURS)],
             linestyle=LINE_STYLES[(order + 1) % len(LINE_STYLES)],
+            marker=marker,
             label=label,
         )
     scores.set(xlabel="gradient step", ylabel="accuracy, learned fraction")
     scores.set_ylim(top=max(1.05, scores.get_ylim()[1]))
     _add_mode_legend(scores, len(modes), columns=2)
-    return figure
 
 
 @_skip_without("measurements", operator="ntk", quantity="effective_rank")

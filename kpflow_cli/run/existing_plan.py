@@ -67,13 +67,17 @@ class ExistingPlan(MeasuringPlan):
         train_only(self.network, config.trained)
         inputs, arguments = self._inputs()
         self._mask = self._read_mask(inputs)
-        self.model: Model = ExistingNetwork(
-            self.network,
-            state=config.state,
-            arguments=arguments,
-            batch_first=config.batch_first,
-            mask=self._mask,
-        ).to(self.device, self.dtype)
+        if isinstance(self.network, Model) and config.state is None and self._mask is None:
+            # which knows its state, and perhaps a faster way to it
+            self.model: Model = self.network
+        else:
+            self.model = ExistingNetwork(
+                self.network,
+                state=config.state,
+                arguments=arguments,
+                batch_first=config.batch_first,
+                mask=self._mask,
+            ).to(self.device, self.dtype)
         channels = self._refuse_unfit(inputs)
         self.evaluation, self.precise_evaluation = (
             self._evaluation(inputs, channels, dtype) for dtype in (self.dtype, torch.float64)

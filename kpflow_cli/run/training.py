@@ -130,18 +130,3 @@ class Trainer:
             loss.backward()
             self.optimizer.step()
             self.step += 1
-
-
-def geometric_schedule(steps: int, count: int) -> tuple[int, ...]:
-    """``count`` different steps from 0 to ``steps``, ascending, dense early and sparse late: spaced
-    geometrically, but at least 1 apart.
-
-    All ``steps + 1`` of them where there are no more.
-    """
-    if count > steps:
-        return tuple(range(steps + 1))
-    schedule: list[int] = []
-    for index in range(count):
-        spaced = round((steps + 1) ** (index / (count - 1))) - 1
-        schedule.append(max(spaced, index))
-    return tuple(schedule)

@@ -38,7 +38,8 @@ class TracedParameterOperator(GramOperator):
         """All eigenvalues that can differ from 0, descending, float64; None where a number of the
         parameters is used more than once, by several sites or within a view.
 
-        Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs.
+        Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs; of a
+        weight made by an elementwise f those of V_s diag(f'_a^2) V_s^T for each output a.
         """
         return direct_sum_spectrum(self._traced) if is_used_once(self._traced) else None
 
@@ -64,7 +65,7 @@ class SiteCore(Core):
         """Those of V_s V_s^T, once for each of the site's a_s outputs; None where a site is no
         product with one matrix.
         """
-        return direct_sum_spectrum(self._traced, biases=False)
+        return direct_sum_spectrum(self._traced, of_core=True)
 
 
 @dataclass(frozen=True)

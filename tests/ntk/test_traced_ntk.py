@@ -132,13 +132,13 @@ def test_parameter_outside_of_linear_maps_is_counted_through_autograd() -> None:
     )
 
 
-def test_parametrized_weight_is_outside_of_linear_maps() -> None:
-    class Doubled(nn.Module):
+def test_weight_that_is_parametrized_as_a_whole_is_outside_of_linear_maps() -> None:
+    class Centered(nn.Module):
         def forward(self, weight: Tensor) -> Tensor:
-            return weight + weight**3
+            return weight - weight.mean()
 
     module = nn.Linear(4, 3).double()
-    parametrize.register_parametrization(module, "weight", Doubled())
+    parametrize.register_parametrization(module, "weight", Centered())
     with pytest.raises(UserError, match=r"parametrizations\.weight\.original"):
         linearize(module, SEQUENCES, state=first)
     ntk = global_ntk(linearize(module, SEQUENCES, state=first, others="autograd"))

@@ -59,6 +59,7 @@ class Plan:
     Attributes:
         memory: what the run will need at most.
         why_no_core: why the network is measured without a Kronecker core, None where it has one.
+        beside_core: the trained parameters that count in NTK_S and have no part in the core.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -153,7 +154,7 @@ class Plan:
         self.memory = self._need_memory(
             Sizes(states, site_outputs, trials, domain, self._batch_states(states))
         )
-        self.why_no_core = ntk.why_no_core
+        self.why_no_core, self.beside_core = ntk.why_no_core, ntk.beside_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
 

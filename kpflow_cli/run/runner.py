@@ -55,6 +55,8 @@ def run(
         print(plan.memory, flush=True)
     if plan.why_no_core:
         print(f"measured without a Kronecker core: {plan.why_no_core}", flush=True)
+    if plan.beside_core:
+        print(f"in NTK_S, not in the Kronecker core: {plan.beside_core}", flush=True)
     with open_run_folder(run_dir, identity(config)) as folder:
         session = _Session(plan, folder, progress)
         try:

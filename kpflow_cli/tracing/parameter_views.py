@@ -107,15 +107,17 @@ class ParameterViews:
         if result.shape != variables[0].shape:
             return None
         # in torch.no_grad it is a constant
-        if result.requires_grad:
-            slope = torch.zeros_like(result, requires_grad=False)
-            for own, variable in zip(
-                slopes_in(func, args, kwargs, variables), variables, strict=True
-            ):
-                before = self._views[id(variable)][1].slope
-                slope += own if before is None else own * before
-            view = self._with_slope(self._views[id(variables[0])][1], slope, func)
-            self._views[id(result)] = result, view
+        if not result.requires_grad:
+            return result
+        slope = torch.zeros_like(result, requires_grad=False)
+        for own, each in zip(slopes_in(func, args, kwargs, variables), variables, strict=True):
+            before = self._views[id(each)][1].slope
+            slope += own if before is None else own * before
+        # with no finite derivative it is left to automatic differentiation, which tells
+        if not slope.isfinite().all():
+            return None
+        view = self._with_slope(self._views[id(variables[0])][1], slope, func)
+        self._views[id(result)] = result, view
         return result
 
     def _is_elementwise(self, func: Any, variables: list[Tensor], constants: list[Tensor]) -> bool:

@@ -24,6 +24,11 @@ from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.linearized_pass import LinearizedPass
 from kpflow_cli.tracing.refusals import (
     refuse_impossible_state,
+    refuse_infinite_gradients,
+    refuse_no_sites,
+    refuse_outside,
+    refuse_unreached,
+    refuse_unseen,
     refuse_what_cannot_work,
     warn_of_evaluation,
 )
@@ -51,8 +56,6 @@ __all__ = ["OtherParameters", "SiteState", "StateChoice", "TracedPass", "find_si
 
 OtherParameters = Literal["refuse", "autograd"]
 
-_COUNT_IT = "count it by model.others=autograd (others='autograd' in Python)"
-
 
 @dataclass(frozen=True)
 class TracedPass:
@@ -67,6 +70,7 @@ class TracedPass:
         dtype: of operators: the widest of the state and of all sites.
         site_places: where the state's numbers stand among the outputs of all calls, one after the
             other; None for a state that is not made of them.
+        outside: the function by which each parameter outside of linear maps acts, by name.
         output: what forward returned.
         of_sites: whether the state is a ``SiteState``.
         linearized: d state / d(outputs of all calls), of a pass that was made when the network was
@@ -78,6 +82,7 @@ class TracedPass:
     parameters: dict[str, Tensor]
     dtype: torch.dtype
     site_places: Tensor | None
+    outside: dict[str, str]
     output: Any
     of_sites: bool
     linearized: LinearizedPass
@@ -142,22 +147,22 @@ def _trace(
     """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole."""
     watched = WatchedModule(module, inputs, finder, opaque)
     found = watched.run_perturbed()
+    if finder.of_sites and not found.calls:
+        refuse_no_sites(watched, found)
     refuse_impossible_state(found.state)
     of_calls, of_shifts, real = _gradients(found, watched)
     kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
     direct = [name for name, gradient in of_shifts.items() if gradient is not None]
+    if all(gradient is None for gradient in real.values()):
+        refuse_unreached(watched, found)
     if direct and others == "refuse":
-        used = ", ".join(f"{name} (in {found.outside[name]})" for name in direct)
-        raise UserError(f"trained outside of linear maps: {used}; freeze it, or {_COUNT_IT}")
+        refuse_outside(direct, found.outside)
+    refuse_infinite_gradients(real)
     unseen = find_unseen_parameters(found, of_calls, of_shifts, real)
     if unseen and others == "autograd" and not set(unseen) <= set(opaque):
         return _trace(module, inputs, finder, others, {*opaque, *unseen})
     if unseen:
-        raise UserError(
-            f"{', '.join(unseen)}: part of what it does to the state cannot be watched (a "
-            "scripted or compiled function, an autograd.Function, vmap, or a view of it made "
-            "outside of forward); use it in plain torch within forward, freeze it, or " + _COUNT_IT
-        )
+        refuse_unseen(unseen, counted=others == "autograd")
     trajectory = _assemble(watched, finder, found, kept, direct)
     epsilon = precision(found.state, found.calls)
     refuse_unless_function(watched, found.state, trajectory.linearized.state, epsilon)
@@ -207,10 +212,6 @@ def _assemble(
 ) -> TracedPass:
     calls = [found.calls[index] for index in kept]
     sites = [*calls, *(_direct_site(name, found.shifts[name]) for name in direct)]
-    if not sites:
-        raise UserError(
-            f"no trained parameter of {type(watched.module).__name__} reaches the state"
-        )
     names = {view.name for call in sites for view in (call.weight, call.bias) if view is not None}
     run = _perturbed_by(watched, len(found.calls), kept, direct)
     zeros = [
@@ -224,6 +225,7 @@ def _assemble(
         parameters={name: parameter.detach() for name, parameter in trained if name in names},
         dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
         site_places=finder.places(calls),
+        outside={name: found.outside[name] for name in direct},
         output=found.output,
         of_sites=finder.of_sites,
         linearized=LinearizedPass(run(zeros), zeros),

@@ -89,7 +89,11 @@ class TracedTrajectory(Trajectory):
 
 
 def linearize(
-    module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "autograd"
+    module: nn.Module,
+    *inputs: Any,
+    state: StateChoice = None,
+    others: OtherParameters = "autograd",
+    mask: Tensor | None = None,
 ) -> TracedTrajectory:
     """Run ``module(*inputs)`` in evaluation mode, find its weight sites and linearize it around
     them.
@@ -109,13 +113,17 @@ def linearize(
             counts them by differentiating through them; ``"refuse"`` raises UserError that names
             them.
 
+        mask: which trials and times count where trials are padded, ``(B, T)``, of bool or of 0 and
+            1, of a state ``(B, T, n)``: it is 0 elsewhere, so that NTK_S is M NTK_S M; the core has
+            no rows there, and K none that reach no counted state.
+
     Returns:
         The trajectory, of which ``global_ntk`` makes NTK_S.
 
     Raises:
-        UserError: for a state that no trained parameter reaches or that cannot be found, a
-            parameter that reaches it unseen, a forward that is no function, numbers that are not
-            finite or not of single or double precision.
+        UserError: for a state that no trained parameter reaches or that cannot be found, a mask of
+            another shape, a parameter that reaches the state unseen, a forward that is no function,
+            numbers that are not finite or not of single or double precision.
 
     Example:
         >>> import torch, kpflow_cli as kp
@@ -124,7 +132,7 @@ def linearize(
         >>> trajectory.state.shape
         torch.Size([5, 6, 4])
     """
-    return TracedTrajectory(find_sites(module, *inputs, state=state, others=others))
+    return TracedTrajectory(find_sites(module, *inputs, state=state, others=others, mask=mask))
 
 
 class TracedNTK(GlobalNTK):
@@ -227,5 +235,7 @@ def _site_variables(traced: TracedPass) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for indices, joined in traced.layouts.join(calls, variables, traced.state.shape[:-1]):
         first = calls[indices[0]]
+        if traced.mask is not None:
+            joined = joined * traced.mask.unsqueeze(-1)
         found[first.site if first.name in found else first.name] = joined.to(traced.dtype)
     return found

@@ -53,7 +53,7 @@ class SitePropagator(LinearOperator):
 
 class SiteDerivative(LinearOperator):
     """D from the parameters ``(p,)``, all of them one after the other, to site outputs ``(N_u,)``
-    at fixed site variables.
+    at fixed site variables; 0 in rows that a mask of the state leaves out.
 
     With ``separate``, each site has a weight of its own, as it stands there and as if nothing were
     shared, and no bias: D D^* is then the direct sum over the sites of V_s V_s^T (x) I.
@@ -63,6 +63,10 @@ class SiteDerivative(LinearOperator):
 
     def __init__(self, traced: TracedPass, *, separate: bool = False) -> None:
         self._calls, self._separate = traced.calls, separate
+        self._counted = [
+            None if rows is None else _spread(call, rows)
+            for call, rows in zip(traced.calls, traced.counted_rows, strict=True)
+        ]
         self.parameters = (
             {
                 call.site: call.weight.of(traced.parameters)
@@ -87,14 +91,15 @@ class SiteDerivative(LinearOperator):
             for (owner, parameter), part in parts
         }
         outputs = []
-        for call in self._calls:
+        for call, counted in zip(self._calls, self._counted, strict=True):
             if not self._separate:
                 found = call.output(values)
             elif call.site in values:
                 found = call.map.weight_part(values[call.site])
             else:
                 found = flat.new_zeros(call.shape)
-            outputs.append(found.reshape(-1).to(self.dtype))
+            counting = found if counted is None else found * counted
+            outputs.append(counting.reshape(-1).to(self.dtype))
         return torch.cat(outputs)
 
     def _apply(self, block: Tensor) -> Tensor:
@@ -103,6 +108,13 @@ class SiteDerivative(LinearOperator):
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
         return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
+
+
+def _spread(call: SiteCall, rows: Tensor) -> Tensor:
+    """Values of a call's rows for each number of its output."""
+    spread = torch.zeros(call.shape, dtype=rows.dtype, device=rows.device)
+    call.map.by_row(spread).copy_(rows.unsqueeze(-1).expand_as(call.map.by_row(spread)))
+    return spread
 
 
 def _names(calls: Sequence[SiteCall]) -> list[str]:

@@ -47,7 +47,13 @@ def direct_sum_spectrum(traced: TracedPass, *, of_core: bool = False) -> Tensor 
     slopes.
     """
     spectra = [
-        _site_spectrum(calls, traced.parameters, of_core=of_core) for calls in _sites(traced)
+        _site_spectrum(
+            [traced.calls[index] for index in indices],
+            traced.parameters,
+            None if of_core else _counted(traced, indices),
+            of_core=of_core,
+        )
+        for indices in by_site(traced.calls)
     ]
     known = [spectrum for spectrum in spectra if spectrum is not None]
     return (
@@ -57,11 +63,22 @@ def direct_sum_spectrum(traced: TracedPass, *, of_core: bool = False) -> Tensor 
     )
 
 
+def _counted(traced: TracedPass, indices: list[int]) -> Tensor | None:
+    """Which rows of one site's calls K counts, ``(rows,)``; None where it is all of them."""
+    counted = [traced.counted_rows[index] for index in indices]
+    known = [rows.flatten() for rows in counted if rows is not None]
+    return torch.cat(known) if known else None
+
+
 def _site_spectrum(
-    calls: list[SiteCall], parameters: dict[str, Tensor], *, of_core: bool
+    calls: list[SiteCall],
+    parameters: dict[str, Tensor],
+    counted: Tensor | None,
+    *,
+    of_core: bool,
 ) -> Tensor | None:
-    """Eigenvalues of one site's part, each as often as it occurs; None where the site is no
-    product with one matrix.
+    """Eigenvalues of one site's part, each as often as it occurs; None where the site is no product
+    with one matrix.
     """
     first = calls[0]
     rows = sum(call.shape.numel() for call in calls)
@@ -92,6 +109,11 @@ def _site_spectrum(
         regressors = torch.cat([regressors, regressors.new_ones(*regressors.shape[:2], 1)], dim=-1)
         own = torch.ones_like(bias) if first.bias.slope is None else first.bias.slope
         slopes = torch.cat([slopes, own.to(slopes).reshape(-1, 1)], dim=-1)
+    if counted is not None:
+        # of a bias with places of its own in time, rows are no trials and times
+        if regressors.shape[1] != len(counted):
+            return None
+        regressors = regressors * counted.to(regressors).unsqueeze(-1)
     if not of_core and not bool((slopes == 1).all()):
         return _scaled_spectrum(regressors, slopes)
     return torch.linalg.svdvals(regressors).square().flatten().repeat_interleave(outputs)

@@ -28,8 +28,6 @@ class ExistingNetwork(Model):
     trials second, ``(T, B, n)`` brought to that.
     """
 
-    others = "autograd"
-
     def __init__(
         self,
         network: nn.Module,
@@ -73,7 +71,14 @@ class ExistingNetwork(Model):
         """As ``Model.trajectory`` says; what the mask leaves out does not count."""
         choice: StateChoice = (lambda result: result[1]) if state is None else state
         with evaluating(self):
-            return linearize(self, inputs, *self._arguments, state=choice, others=self.others)
+            return linearize(
+                self,
+                inputs,
+                *self._arguments,
+                state=choice,
+                others=self.others,
+                mask=self.mask,
+            )
 
     @property
     def _arguments(self) -> list[Tensor]:

@@ -87,6 +87,7 @@ class MeasuringPlan(ABC):
         schedule: measured steps, ascending.
         memory: what the run will need at most.
         why_no_core: why the network is measured without a Kronecker core, None where it has one.
+        beside_core: the trained parameters that count in NTK_S and have no part in the core.
     """
 
     # what memory grows with, by groups and keys: the weights, and the states
@@ -208,7 +209,7 @@ class MeasuringPlan(ABC):
         self.memory = self._need_memory(
             Sizes(states, site_outputs, trials, domain, self._batch_states(states))
         )
-        self.why_no_core = ntk.why_no_core
+        self.why_no_core, self.beside_core = ntk.why_no_core, ntk.beside_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
 

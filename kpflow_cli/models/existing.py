@@ -26,7 +26,12 @@ class ExistingNetwork(Model):
     Outputs are the first tensor that it returns, the state is a submodule's output, or its own;
     each ``(B, T, n)``, ``(B, n)`` as ``(B, 1, n)``, and of a network whose axes are time first,
     trials second, ``(T, B, n)`` brought to that.
+
+    Attributes:
+        mask: bool ``(B, T)``, which trials and times count; None: all.
     """
+
+    mask: Tensor | None
 
     def __init__(
         self,

@@ -222,6 +222,36 @@ def test_time_first_networks_are_measured_trials_first(place: Path) -> None:
     assert len(ranks) > 0
 
 
+@pytest.mark.parametrize("given", ["lengths", "mask"])
+def test_padding_does_not_count(place: Path, given: str) -> None:
+    lengths = np.array([6, 2, 5, 3])
+    mask = np.arange(6) < lengths[:, None]
+    np.save(place / "lengths.npy", lengths)
+    np.save(place / "mask.npy", mask)
+    found = []
+    for padding in (0.0, 100.0):
+        inputs = np.where(mask[..., None], np.load(place / "x.npy"), padding)
+        np.save(place / f"padded_{padding:g}.npy", inputs)
+        folder = place / f"out_{padding:g}"
+        done = kpflow(
+            *("measure", *LSTM, *EXACT, "weights=ckpt_0.pt", f"run_dir={folder.name}"),
+            *(f"inputs=padded_{padding:g}.npy", f"{given}={given}.npy"),
+            cwd=place,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(
+            [
+                _value(folder, *each)
+                for each in (("ntk", "trace"), ("ntk", "alignment"), ("k", "trace"))
+            ]
+        )
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+    dense = _dense_ntk(_lstm(0).double(), torch.from_numpy(inputs)).reshape(24, 4, 24, 4)
+    counted = torch.from_numpy(mask.reshape(-1)).double()
+    traced = torch.einsum("iaia,i->", dense, counted)
+    assert found[0][0] == pytest.approx(traced.item(), rel=1e-9)
+
+
 def test_arguments_by_name_reach_forward(place: Path) -> None:
     generator = np.random.default_rng(2)
     x, scale = generator.standard_normal((4, 6, 3)), generator.standard_normal((4, 6, 1))

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
         TensorProduct,
         WrappedOperator,
     )
+    from kpflow_cli.run.recorder import Recorder
     from kpflow_cli.run.saved import SavedRun, load_run
+    from kpflow_cli.run.schedule import geometric
     from kpflow_cli.task import Batch, ScoredTask, Task, TeacherTask
     from kpflow_cli.tracing.state_choice import SiteState
 
@@ -79,7 +81,9 @@ _HOMES = {
     "operators.gram": ("GramOperator",),
     "operators.reductions": ("mean_over", "restrict", "trace_over"),
     "operators.structured": ("DenseOperator", "Identity", "TensorProduct", "WrappedOperator"),
+    "run.recorder": ("Recorder",),
     "run.saved": ("SavedRun", "load_run"),
+    "run.schedule": ("geometric",),
     "task": ("Batch", "ScoredTask", "Task", "TeacherTask"),
     "tracing.state_choice": ("SiteState",),
 }
@@ -99,6 +103,7 @@ __all__ = [
     "Measured",
     "Measurement",
     "Model",
+    "Recorder",
     "RecurrentModel",
     "RecurrentTrajectory",
     "SavedRun",
@@ -115,6 +120,7 @@ __all__ = [
     "cosine_alignment",
     "effective_rank",
     "frobenius_norm",
+    "geometric",
     "global_ntk",
     "hutch_plus_plus_trace",
     "hutchinson_trace",

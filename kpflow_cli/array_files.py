@@ -23,13 +23,13 @@ _SUFFIXES = (".npy", ".npz", ".pt", ".pth")
 
 def read_array(place: str, role: str, key: str | None = None) -> Tensor:
     """The array that a file holds, or that of several which ``key`` names, by default the one that
-    is called as its ``role`` is, such as ``inputs``.
+    is called as its ``role`` is, such as ``inputs``, of ``task.inputs`` too.
 
     Floating-point numbers come as float32 or float64, integers as int64, truth values as bool.
     Raises UserError, which begins with ``<role>=<place>``, for a file that holds no such array.
     """
     arrays = read_arrays(place, role)
-    name = role if key is None else key
+    name = role.rpartition(".")[2] if key is None else key
     if name in arrays:
         return arrays[name]
     if len(arrays) == 1 and key is None:

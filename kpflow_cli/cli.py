@@ -12,7 +12,7 @@ from kpflow_cli.config.columns import align_columns
 from kpflow_cli.errors import FailedRunError, UserError, describe_machine_error, nearest
 from kpflow_cli.process import Terminated, end_by, open_streams, raising_termination
 
-COMMANDS = ("run", "verify", "figure", "claims", "table", "bench", "list")
+COMMANDS = ("run", "measure", "verify", "figure", "claims", "table", "bench", "list")
 
 _HELP = """\
 kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
@@ -24,6 +24,8 @@ usage: kpflow COMMAND [ARGUMENTS]
   kpflow run task=memorypro model=gru   the main job: CSV files, checkpoints and plots in
                                         runs/memorypro/gru/<hash>
   kpflow run -m model.gain=0.5,1,1.5    a sweep; the same command continues it
+  kpflow measure model.target=my_nets.Net weights='ckpt_*.pt' inputs=x.npy
+                                        a network of yours that is trained already
   kpflow run --help                     every key, its meaning and its value
   kpflow verify model=rnn
   kpflow figure 3                       figure 3 and its claims, in figures/output

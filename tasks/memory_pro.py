@@ -42,7 +42,7 @@ class MemoryPro:
 
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` trials, angles uniform on [0, 2 pi)."""
-        trials = self._trials(
+        trials = self.trials(
             2 * math.pi * torch.rand(batch_size, dtype=torch.float64, generator=generator)
         )
         noise = torch.randn(trials.inputs.shape, dtype=torch.float64, generator=generator)
@@ -50,7 +50,7 @@ class MemoryPro:
 
     def evaluation_batch(self) -> Batch:
         """``evaluation_trials`` trials, angles 0, 2 pi / B, ..., without noise."""
-        return self._trials(
+        return self.trials(
             2
             * math.pi
             * torch.arange(self.evaluation_trials, dtype=torch.float64)
@@ -59,10 +59,10 @@ class MemoryPro:
 
     def accuracy(self, outputs: Tensor, targets: Tensor) -> float:
         """Share of trials whose error is below pi/10 on both stimulus channels at the last step."""
-        errors = (outputs[:, -1, 1:] - targets[:, -1, 1:]).abs()
-        return float((errors < math.pi / 10).all(dim=1).double().mean())
+        return share_reported(outputs, targets)
 
-    def _trials(self, angles: Tensor) -> Batch:
+    def trials(self, angles: Tensor) -> Batch:
+        """Trials of angles ``(B,)``, without noise."""
         response = self.stimulus_steps + self.memory_steps
         steps = response + self.response_steps
         direction = torch.stack([angles.cos(), angles.sin()], dim=1).unsqueeze(1)
@@ -73,6 +73,14 @@ class MemoryPro:
         targets[..., 0] = inputs[..., 0]
         targets[:, response:, 1:] = -direction if self.anti else direction
         return Batch(inputs, targets)
+
+
+def share_reported(outputs: Tensor, targets: Tensor) -> float:
+    """Share of trials whose error is below pi/10 on both stimulus channels at the last step; both
+    ``(B, T, 3)``.
+    """
+    errors = (outputs[:, -1, 1:] - targets[:, -1, 1:]).abs()
+    return float((errors < math.pi / 10).all(dim=1).double().mean())
 
 
 def of_length(trials: int, steps: int) -> MemoryPro:

@@ -35,6 +35,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "commands",
         "errors",
         "config",
+        "array_files",
+        "run.existing_plan",
+        "run.identity",
         "run.reading",
         "run.runner",
         "sweeps.command",
@@ -52,6 +55,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "task": (),
     "losses": ("errors", "task"),
     "array_files": ("errors",),
+    "named_code": ("errors",),
+    "weights": ("weights", "errors"),
     "configs": (),
     # algebra knows no network, tracing no NTK, networks no runs
     "operators": ("operators", "errors"),
@@ -59,7 +64,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tracing": ("tracing", "errors"),
     "ntk": ("ntk", "tracing", "operators", "errors"),
     "models": ("models", "ntk", "tracing", "config.keys", "errors"),
-    "config": ("config", "errors"),
+    "config": ("config", "errors", "named_code"),
     # of a run they know what is logged
     "trackers": ("trackers", "config.keys", "config.paths", "errors"),
     # what tasks and models say of their keys with
@@ -95,13 +100,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "config.plugins",
         "config.schema",
         "config.validation",
+        "array_files",
         "estimators.estimate",
         "measures",
         "models",
+        "named_code",
         "ntk",
         "task",
         "tracing",
         "trackers",
+        "weights",
     ),
     # the folder's rooms: what is in it, what it is read by, what it is written by
     "run.layout": (),
@@ -169,6 +177,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "plotting": ("plotting",),
     # plug-ins: named by the configuration and by the commands, never by the engine
     "tasks": ("array_files", "task", "errors", "models.base", "config.keys"),
+    # tasks of one family
+    "tasks.multitask": ("tasks.memory_pro", "task", "config.keys"),
     "figures": ("figures", "plotting", "reproduction.claims", "estimators.estimate"),
 }
 ALLOWED = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from oracles import normal, seeded
 from small_runs import small_config
 from torch import Tensor, nn
 
-from kpflow_cli.config.validation import identity
+from kpflow_cli.config.validation import identity, with_later_keys
 from kpflow_cli.errors import UserError
 from kpflow_cli.losses import LOSSES, Loss
 from kpflow_cli.measures.evaluation import Evaluation
@@ -179,7 +178,7 @@ def test_integers_stay_integers_in_another_precision() -> None:
     assert Batch(INPUTS, OUTPUTS).to(torch.float32, torch.device("cpu")).targets.dtype.itemsize == 4
 
 
-def test_runs_from_before_the_loss_was_a_key_keep_their_identity(tmp_path: Path) -> None:
+def test_runs_from_before_the_loss_was_a_key_keep_their_identity() -> None:
     """The hash is that of the same configuration by the version before."""
     config = small_config()
     assert config.training.loss == "mse"
@@ -187,6 +186,7 @@ def test_runs_from_before_the_loss_was_a_key_keep_their_identity(tmp_path: Path)
     assert identity_hash(identity(config)) == "efef431ff219"
     assert identity(small_config("training.loss=cross_entropy")) != identity(config)
     assert small_config("~training.loss").training.loss == "mse"
+    assert with_later_keys(identity(config))["training"] == config.training
 
 
 def test_a_task_of_numbers_refuses_cross_entropy_before_any_work() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 HELP = (
     "train a network on a task; measure spectra, effective ranks and alignment of NTK_S along the "
@@ -50,6 +48,7 @@ def execute(words: list[str]) -> None:
 
 
 def _make_run(overrides: list[str], config_name: str) -> None:
+    from kpflow_cli.commands.plots import load_plots
     from kpflow_cli.config.grid import compose_point
     from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
@@ -63,16 +62,4 @@ def _make_run(overrides: list[str], config_name: str) -> None:
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )
-    run(point.config, path, _load_plots())
-
-
-def _load_plots() -> Mapping[str, Any]:
-    """None where matplotlib cannot be loaded, as with a configuration of its own that it cannot
-    read: the numbers of a run do not depend on it.
-    """
-    try:
-        from kpflow_cli.plotting.run_plots import PLOTS
-    except Exception as error:
-        print(f"no plots: matplotlib cannot be loaded ({error})", flush=True)
-        return {}
-    return PLOTS
+    run(point.config, path, load_plots())

@@ -71,6 +71,14 @@ def compose_point(overrides: list[str], config_name: str) -> GridPoint:
         return _make_point(check_values(found.config), found.choices, swept=())
 
 
+def compose_one(overrides: list[str], config_name: str) -> DictConfig:
+    """The one configuration that the overrides ask for, not checked. Raises UserError for a bad
+    override, and where they ask for a grid.
+    """
+    with _composing():
+        return _compose_one(overrides, config_name).config
+
+
 def grid(overrides: list[str], config_name: str = "config") -> list[GridPoint]:
     """Every combination of comma-separated values, and of those that ``hydra.sweeper.params`` of
     the configuration adds for other keys.

@@ -13,6 +13,7 @@ from kpflow_cli.config.command_line import Arguments, read_arguments, show
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.grid import compose_config
 from kpflow_cli.config.groups import describe_choices
+from kpflow_cli.config.measure import ExistingModel, Measure
 from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
 from kpflow_cli.config.schema import GROUPS, Analysis, Run, Training
 
@@ -49,6 +50,25 @@ def write_help_page(about: str, arguments: Arguments) -> str:
     """
     return _PAGE.format(
         about=about, groups=_describe_groups(arguments), keys=_describe_keys(arguments)
+    )
+
+
+def describe_measure_keys() -> str:
+    """Each key of ``kpflow measure``."""
+    values: Any = OmegaConf.to_container(compose_config([], "measure"))
+    sources = [
+        ("model.", keys_of(ExistingModel), values.pop("model")),
+        (
+            "",
+            keys_of(Measure),
+            {name: values[name] for name in values if name not in ("analysis", "tracker")},
+        ),
+        ("analysis.", keys_of(Analysis), values["analysis"]),
+    ]
+    return align_columns(
+        (f"{prefix}{name}", _describe(keys, name, given))
+        for prefix, keys, given in sources
+        for name in given
     )
 
 

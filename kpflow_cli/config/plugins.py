@@ -7,10 +7,8 @@ from __future__ import annotations
 import functools
 import inspect
 import pkgutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from kpflow_cli.config.declarations import DeclaredKey, Keys, keys_of
 from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
+from kpflow_cli.named_code import let_own_modules_be_found
 
 TARGET = "_target_"
 
@@ -86,6 +85,15 @@ def _keys_of_class(group: str, found: Callable[..., Any]) -> Keys:
     return Keys(declared, keys.takes_others)
 
 
+def complete_keys(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Checked keys of a group with those that its class fills in, where it has a ``complete_keys``
+    of its own: what else than keys its objects depend on, such as the contents of files, is to be
+    part of a run's identity.
+    """
+    complete = getattr(find_class(group, values[TARGET]), "complete_keys", None)
+    return values if complete is None else complete(values)
+
+
 def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     """The task, model or tracker of a configuration node: ``_target_`` called with the other keys,
     ``changes`` in place of them or besides.
@@ -101,15 +109,6 @@ def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     if not isinstance(made, _find_kind(group)):
         raise _other_kind(group, name)
     return made
-
-
-def let_own_modules_be_found() -> None:
-    """Modules in the current folder can be named by a configuration; last, so that they shadow
-    nothing.
-    """
-    current = str(Path.cwd())
-    if current not in sys.path:
-        sys.path.append(current)
 
 
 def _find_kind(group: str) -> Any:

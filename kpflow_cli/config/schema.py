@@ -15,6 +15,8 @@ from kpflow_cli.config.keys import Key
 GROUPS = ("task", "model", "training", "analysis", "tracker")
 # far beyond these, the threading library crashes without a word
 MOST_THREADS = 1024
+# how files are read, which does not tell what is in them
+READING_KEYS = ("weights_only", "strict")
 RUNTIME_KEYS = ("tracker", "save_interval", "run_dir", "workers")
 
 

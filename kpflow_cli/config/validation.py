@@ -14,8 +14,8 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.keys import Key
-from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, keys_of_class
-from kpflow_cli.config.schema import GROUPS, RUNTIME_KEYS, Analysis, Run, Training
+from kpflow_cli.config.plugins import PLUGIN_GROUPS, TARGET, complete_keys, keys_of_class
+from kpflow_cli.config.schema import GROUPS, READING_KEYS, RUNTIME_KEYS, Analysis, Run, Training
 from kpflow_cli.errors import UserError, nearest
 
 # of each group the keys that came after runs had been made
@@ -71,7 +71,10 @@ def check_plain(composed: dict[Any, Any]) -> dict[str, Any]:
         if not isinstance(node, dict):
             raise UserError(f"{group}={node}: choose one; `kpflow list` names them")
     values: dict[str, Any] = {
-        group: check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group)
+        group: complete_keys(
+            group,
+            check_keys(keys_of_class(group, groups[group].get(TARGET)), groups[group], group),
+        )
         for group in PLUGIN_GROUPS
     }
     values["training"] = _check_momentum(
@@ -100,7 +103,11 @@ def identity(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     )
     assert isinstance(values, dict)
-    kept = {str(name): value for name, value in values.items() if name not in RUNTIME_KEYS}
+    kept = {
+        str(name): value
+        for name, value in values.items()
+        if name not in (*RUNTIME_KEYS, *READING_KEYS)
+    }
     for group in _LATER_KEYS.keys() & kept.keys():
         defaults = _LATER_KEYS[group]
         kept[group] = {

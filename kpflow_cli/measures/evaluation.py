@@ -95,6 +95,23 @@ class Evaluation:
         }
 
 
+class UnlabelledEvaluation(Evaluation):
+    """Trials ``(B, T, ...)`` without targets: nothing to score, no target modes."""
+
+    def __init__(self, inputs: Tensor, dtype: torch.dtype, device: torch.device) -> None:
+        nothing = inputs.new_zeros(*inputs.shape[:2], 0, dtype=torch.float64)
+        self.batch = Batch(inputs, nothing).to(dtype, device)
+        refuse_not_finite(self.batch, "evaluation")
+
+    def target_directions(self, model: Model, trajectory: Trajectory) -> Tensor:  # noqa: ARG002
+        """None, ``(0, B, T, n)``."""
+        return trajectory.state.new_zeros(0, *trajectory.state.shape, dtype=torch.float64)
+
+    def scores(self, model: Model) -> dict[str, float]:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+
 def refuse_not_finite(batch: Batch, purpose: str) -> None:
     """Raise UserError for trials of a ``purpose`` that hold numbers that are not finite."""
     for name, tensor in (("inputs", batch.inputs), ("targets", batch.targets)):

@@ -41,7 +41,7 @@ class Model(nn.Module, ABC):
         (5, 6, 4)
     """
 
-    others: OtherParameters = "refuse"
+    others: OtherParameters = "autograd"
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@ The class that ``target`` names is constructed by keywords, ``target(input_size=
 output_size=..., units=..., **kwargs)``. Its ``forward`` takes inputs ``(B, T, input_size)`` and
 returns ``(output, state)``: output ``(B, T, output_size)``, state ``(B, T, m)``. Or it returns the
 output alone and the configuration names the state, ``state=<submodule>``: the submodule's output is
-the state. Trained parameters act through linear maps; others are refused, or counted with
-``others=autograd``.
+the state. Trained parameters that do not act through linear maps are counted by automatic
+differentiation, or refused with ``others=refuse``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class CustomModel(Model):
             str | None,
             Key("submodule whose output is the state; null where forward returns (output, state)"),
         ],
-        others: Annotated[OtherParameters, Key("trained parameters outside of linear maps")],
+        others: Annotated[
+            OtherParameters,
+            Key("trained parameters outside of linear maps: counted by autograd, or refused"),
+        ],
         input_size: int,
         output_size: int,
         generator: torch.Generator,

@@ -93,6 +93,13 @@ class GlobalNTK(GramOperator):
             return str(error)
         return None
 
+    @property
+    def beside_core(self) -> str | None:
+        """Parameters that count in NTK_S but, as biases do not, in the core, and by which function
+        they act; None where there are none, or no core.
+        """
+        return None
+
     def rank_bound(self) -> int | None:
         """What the rank of K cannot exceed, from the weight sites alone; None where they do not
         tell.

@@ -20,6 +20,7 @@ from kpflow_cli.ntk.core import Core, KroneckerCore
 from kpflow_cli.ntk.traced_factors import SiteArrangement, SiteDerivative, SitePropagator
 from kpflow_cli.ntk.traced_spectra import direct_sum_spectrum, is_used_once
 from kpflow_cli.operators.gram import GramOperator
+from kpflow_cli.tracing.refusals import how_they_act
 from kpflow_cli.tracing.site_search import OtherParameters, TracedPass, find_sites
 from kpflow_cli.tracing.state_choice import StateChoice
 
@@ -38,7 +39,8 @@ class TracedParameterOperator(GramOperator):
         """All eigenvalues that can differ from 0, descending, float64; None where a number of the
         parameters is used more than once, by several sites or within a view.
 
-        Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs.
+        Those of V_s V_s^T, a bias column included, once for each of the site's a_s outputs; of a
+        weight made by an elementwise f those of V_s diag(f'_a^2) V_s^T for each output a.
         """
         return direct_sum_spectrum(self._traced) if is_used_once(self._traced) else None
 
@@ -64,7 +66,7 @@ class SiteCore(Core):
         """Those of V_s V_s^T, once for each of the site's a_s outputs; None where a site is no
         product with one matrix.
         """
-        return direct_sum_spectrum(self._traced, biases=False)
+        return direct_sum_spectrum(self._traced, of_core=True)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ class TracedTrajectory(Trajectory):
 
 
 def linearize(
-    module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse"
+    module: nn.Module,
+    *inputs: Any,
+    state: StateChoice = None,
+    others: OtherParameters = "autograd",
+    mask: Tensor | None = None,
 ) -> TracedTrajectory:
     """Run ``module(*inputs)`` in evaluation mode, find its weight sites and linearize it around
     them.
@@ -96,23 +102,28 @@ def linearize(
     as they are. Warns where the module is in training mode and this makes a difference.
 
     Args:
-        module: any network whose trained parameters act through linear maps.
+        module: any network; those whose trained parameters act through linear maps have a core.
         inputs: what it is called with; trials and times are the first two axes of the first.
         state: what NTK_S acts on. A submodule's name: its output (the first tensor, if it returns
             several; stacked over time along axis 1 where it is called step by step). A function
             of what forward returns. A ``SiteState``: the outputs or the variables of all weight
             sites side by side, ``(B, T, m)``. None: all site outputs one after the other,
             ``(N,)``.
-        others: what becomes of trained parameters that reach the state otherwise: ``"refuse"``,
-            or ``"autograd"`` to count them by differentiating through them.
+        others: what becomes of trained parameters that reach the state otherwise: ``"autograd"``
+            counts them by differentiating through them; ``"refuse"`` raises UserError that names
+            them.
+
+        mask: which trials and times count where trials are padded, ``(B, T)``, of bool or of 0 and
+            1, of a state ``(B, T, n)``: it is 0 elsewhere, so that NTK_S is M NTK_S M; the core has
+            no rows there, and K none that reach no counted state.
 
     Returns:
         The trajectory, of which ``global_ntk`` makes NTK_S.
 
     Raises:
-        UserError: for a parameter that reaches the state otherwise or unseen, a forward that is
-            no function, a state that cannot be found, a module without weight sites, numbers that
-            are not finite or not of single or double precision.
+        UserError: for a state that no trained parameter reaches or that cannot be found, a mask of
+            another shape, a parameter that reaches the state unseen, a forward that is no function,
+            numbers that are not finite or not of single or double precision.
 
     Example:
         >>> import torch, kpflow_cli as kp
@@ -121,7 +132,7 @@ def linearize(
         >>> trajectory.state.shape
         torch.Size([5, 6, 4])
     """
-    return TracedTrajectory(find_sites(module, *inputs, state=state, others=others))
+    return TracedTrajectory(find_sites(module, *inputs, state=state, others=others, mask=mask))
 
 
 class TracedNTK(GlobalNTK):
@@ -131,7 +142,9 @@ class TracedNTK(GlobalNTK):
 
     The core is, for a state ``(*rows, m)``, (sum_s V_s V_s^T) (x) I_m over the uses of weights that
     have one row for each of the state's, such as (trial, time); for all site outputs the direct sum
-    over the sites of V_s V_s^T (x) I. Biases are left out of both.
+    over the sites of V_s V_s^T (x) I. Biases are left out of both, and so are other vectors that
+    act outside of linear maps, such as gains and rates (``beside_core``); with a matrix outside of
+    linear maps there is no core.
     """
 
     parameter_operator: TracedParameterOperator
@@ -146,26 +159,48 @@ class TracedNTK(GlobalNTK):
     @cached_property
     def core(self) -> Core:
         """The operator that NTK_S is compared with. Raises UserError where no site has a row for
-        each of the state's, or where it is not known which belongs to which.
+        each of the state's, where it is not known which belongs to which, or where a matrix acts
+        outside of linear maps.
         """
         state, places = self._traced.state, self._traced.site_places
         # site outputs one after the other have no rows, and need none
         if places is not None and state.ndim == 1:
+            self._refuse_matrices_outside()
             return SiteCore(self._traced, places, {})
         if state.ndim == 0:
             raise UserError("the state is a single number: there is no Kronecker core on it")
         variables = _site_variables(self._traced)
         if not variables:
-            rows = tuple(state.shape[:-1])
+            rows, outside = tuple(state.shape[:-1]), self._traced.outside
+            acting = f"; outside of linear maps act {how_they_act(outside)}" if outside else ""
             raise UserError(
                 f"no weight site has one row for each of the state's {rows}: there is no "
-                "Kronecker core on this state"
+                f"Kronecker core on this state{acting}"
             )
+        self._refuse_matrices_outside()
         return (
             KroneckerCore(variables, state.shape[-1])
             if places is None
             else SiteCore(self._traced, places, variables)
         )
+
+    @property
+    def beside_core(self) -> str | None:
+        """As ``GlobalNTK.beside_core`` says."""
+        outside = self._traced.outside
+        return how_they_act(outside) if outside and not self.why_no_core else None
+
+    def _refuse_matrices_outside(self) -> None:
+        matrices = {
+            name: function
+            for name, function in self._traced.outside.items()
+            if sum(size > 1 for size in self._traced.parameters[name].shape) > 1
+        }
+        if matrices:
+            raise UserError(
+                f"outside of linear maps act {how_they_act(matrices)}: a Kronecker core would lack "
+                "what they are multiplied with"
+            )
 
     def forms_by_layer(self, block: Tensor) -> dict[str, Tensor]:
         """As ``GlobalNTK.forms_by_layer`` says; a layer is the module that holds the parameters, of
@@ -200,5 +235,7 @@ def _site_variables(traced: TracedPass) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for indices, joined in traced.layouts.join(calls, variables, traced.state.shape[:-1]):
         first = calls[indices[0]]
+        if traced.mask is not None:
+            joined = joined * traced.mask.unsqueeze(-1)
         found[first.site if first.name in found else first.name] = joined.to(traced.dtype)
     return found

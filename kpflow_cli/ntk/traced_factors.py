@@ -6,7 +6,7 @@ the site variables held fixed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -53,24 +53,29 @@ class SitePropagator(LinearOperator):
 
 class SiteDerivative(LinearOperator):
     """D from the parameters ``(p,)``, all of them one after the other, to site outputs ``(N_u,)``
-    at fixed site variables.
+    at fixed site variables; 0 in rows that a mask of the state leaves out.
 
-    With ``separate``, each site has a weight of its own, as if nothing were shared, and no bias: D
-    D^* is then the direct sum over the sites of V_s V_s^T (x) I.
+    With ``separate``, each site has a weight of its own, as it stands there and as if nothing were
+    shared, and no bias: D D^* is then the direct sum over the sites of V_s V_s^T (x) I.
     """
 
     symbol = "D"
 
     def __init__(self, traced: TracedPass, *, separate: bool = False) -> None:
         self._calls, self._separate = traced.calls, separate
-        owners = [
-            _own(call, name) if separate else name
-            for call in self._calls
-            for name in _names(call, biases=not separate)
+        self._counted = [
+            None if rows is None else _spread(call, rows)
+            for call, rows in zip(traced.calls, traced.counted_rows, strict=True)
         ]
-        self.parameters = {
-            owner: traced.parameters[owner.rpartition("\n")[2]] for owner in dict.fromkeys(owners)
-        }
+        self.parameters = (
+            {
+                call.site: call.weight.of(traced.parameters)
+                for call in self._calls
+                if call.weight is not None
+            }
+            if separate
+            else {name: traced.parameters[name] for name in _names(self._calls)}
+        )
         self.in_shape = (sum(parameter.numel() for parameter in self.parameters.values()),)
         self.out_shape = (sum(call.shape.numel() for call in self._calls),)
         self.dtype, self.device = traced.dtype, traced.state.device
@@ -86,16 +91,15 @@ class SiteDerivative(LinearOperator):
             for (owner, parameter), part in parts
         }
         outputs = []
-        for call in self._calls:
-            own = (
-                {name: values[_own(call, name)] for name in _names(call, biases=False)}
-                if self._separate
-                else values
-            )
-            found = (
-                call.output(own, biases=not self._separate) if own else flat.new_zeros(call.shape)
-            )
-            outputs.append(found.reshape(-1).to(self.dtype))
+        for call, counted in zip(self._calls, self._counted, strict=True):
+            if not self._separate:
+                found = call.output(values)
+            elif call.site in values:
+                found = call.map.weight_part(values[call.site])
+            else:
+                found = flat.new_zeros(call.shape)
+            counting = found if counted is None else found * counted
+            outputs.append(counting.reshape(-1).to(self.dtype))
         return torch.cat(outputs)
 
     def _apply(self, block: Tensor) -> Tensor:
@@ -106,13 +110,17 @@ class SiteDerivative(LinearOperator):
         return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
 
 
-def _names(call: SiteCall, *, biases: bool) -> list[str]:
-    return [view.name for view in (call.weight, call.bias if biases else None) if view is not None]
+def _spread(call: SiteCall, rows: Tensor) -> Tensor:
+    """Values of a call's rows for each number of its output."""
+    spread = torch.zeros(call.shape, dtype=rows.dtype, device=rows.device)
+    call.map.by_row(spread).copy_(rows.unsqueeze(-1).expand_as(call.map.by_row(spread)))
+    return spread
 
 
-def _own(call: SiteCall, name: str) -> str:
-    """The name of a parameter as one site's own."""
-    return f"{call.site}\n{name}"
+def _names(calls: Sequence[SiteCall]) -> list[str]:
+    """Of the parameters, as they first occur."""
+    views = (view for call in calls for view in (call.weight, call.bias) if view is not None)
+    return list(dict.fromkeys(view.name for view in views))
 
 
 def _over_block(

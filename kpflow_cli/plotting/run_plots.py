@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from .style import (
     COLOURS,
     LINE_STYLES,
     StyledFigure,
+    draw_level,
     draw_line_with_band,
     lay_out_panels,
     pick_shades,
@@ -55,19 +57,32 @@ def _skip_without(table: str, **values: str) -> Callable[[Callable[[Tables], Sty
 
 @_skip_without("training")
 def draw_training(tables: Tables) -> StyledFigure:
-    """Loss and accuracy."""
+    """Loss and, where there are targets, accuracy."""
     training = tables["training"]
-    figure, [[loss, scores]] = lay_out_panels(1, 2, panel_size=(3.2, 2.4))
-    loss.plot(
-        training["step"], training["loss"], color=COLOURS[5], linewidth=0.6, label="training batch"
-    )
-    loss.plot(
-        training["step"], training["evaluation_loss"], color=COLOURS[0], label="evaluation trials"
-    )
-    scale_value_axis(loss, [*training["loss"], *training["evaluation_loss"]])
+    scored = "accuracy" in training
+    figure, [[loss, *others]] = lay_out_panels(1, 2 if scored else 1, panel_size=(3.2, 2.4))
+    # of one step alone a line would not show
+    marker = "o" if len(training) == 1 else ""
+    looks: dict[str, dict[str, Any]] = {
+        "loss": {"color": COLOURS[5], "linewidth": 0.6, "label": "training batch"},
+        "evaluation_loss": {"color": COLOURS[0], "label": "evaluation trials"},
+    }
+    there = [column for column in looks if column in training and training[column].notna().any()]
+    for column in there:
+        loss.plot(training["step"], training[column], marker=marker, **looks[column])
+    scale_value_axis(loss, [value for column in there for value in training[column]])
     loss.set(xlabel="gradient step", ylabel="loss")
     loss.legend()
-    scores.plot(training["step"], training["accuracy"], color="black", label="accuracy")
+    for scores in others:
+        _draw_scores(scores, training, marker)
+    return figure
+
+
+def _draw_scores(scores: Axes, training: pd.DataFrame, marker: str) -> None:
+    """Accuracy and learned fractions."""
+    scores.plot(
+        training["step"], training["accuracy"], color="black", marker=marker, label="accuracy"
+    )
     modes = [column for column in map(str, training) if column.startswith("learned_fraction_")]
     for order, column in enumerate(modes):
         label = f"target mode {column.rpartition('_')[2]}"
@@ -76,12 +91,12 @@ def draw_training(tables: Tables) -> StyledFigure:
             training[column],
             color=COLOURS[order % len(COLOURS)],
             linestyle=LINE_STYLES[(order + 1) % len(LINE_STYLES)],
+            marker=marker,
             label=label,
         )
     scores.set(xlabel="gradient step", ylabel="accuracy, learned fraction")
     scores.set_ylim(top=max(1.05, scores.get_ylim()[1]))
     _add_mode_legend(scores, len(modes), columns=2)
-    return figure
 
 
 @_skip_without("measurements", operator="ntk", quantity="effective_rank")
@@ -111,11 +126,15 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
                 order,
             )
         scale_step_axis(panel)
+        for order, reduction in enumerate(reductions):
+            _draw_control(panel, tables, "effective_rank", reduction, order)
         panel.set_title(title)
         panel.set_ylim(bottom=0)
-        if len(reductions) > 1:
-            panel.legend(title="reduction")
+        panel.margins(y=0.1)
     row[0].set_ylabel("effective rank of NTK$_S$")
+    handles, labels = row[-1].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 
@@ -124,12 +143,23 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     """Alignment of NTK_S with its Kronecker core, and its overlap with each target mode, with bands
     of one standard error.
     """
-    figure, [[alignment, overlap]] = lay_out_panels(1, 2, panel_size=(3.2, 2.4))
-    found = _pick_quantity(tables, "alignment", "full")
-    draw_line_with_band(alignment, found["step"], found["value"], found["stderr"], "alignment", 0)
-    alignment.set(ylim=(0, 1.02), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
     rows = tables["measurements"]
     names = [name for name in rows["quantity"].unique() if name.startswith("target_overlap_")]
+    figure, [[alignment, *others]] = lay_out_panels(1, 2 if names else 1, panel_size=(3.2, 2.4))
+    found = _pick_quantity(tables, "alignment", "full")
+    draw_line_with_band(alignment, found["step"], found["value"], found["stderr"], "alignment", 0)
+    scale_step_axis(alignment)
+    _draw_control(alignment, tables, "alignment", "full", 0)
+    alignment.set(ylim=(0, 1.02), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
+    if len(alignment.get_legend_handles_labels()[1]) > 1:
+        alignment.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    for overlap in others:
+        _draw_overlaps(overlap, tables, names)
+    return figure
+
+
+def _draw_overlaps(overlap: Axes, tables: Tables, names: list[str]) -> None:
+    """Each target mode's share of the trace."""
     for order, name in enumerate(names):
         found = _pick_quantity(tables, name, "full")
         draw_line_with_band(
@@ -144,9 +174,7 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     overlap.set_yscale("symlog", linthresh=1e-6, linscale=0.5)
     overlap.set_ylim(bottom=0)
     _add_mode_legend(overlap, len(names), columns=3)
-    for panel in (alignment, overlap):
-        scale_step_axis(panel)
-    return figure
+    scale_step_axis(overlap)
 
 
 @_skip_without("spectra")
@@ -167,6 +195,7 @@ def draw_spectra(tables: Tables) -> StyledFigure:
                 found["index"], found["value"], color=colour, linestyle=style, label=f"step {step}"
             )
             share.plot(found["index"], found["cumulative"], color=colour, linestyle=style)
+        _draw_control_spectra(value, share, tables, operator)
         scale_value_axis(value, spectra[spectra["operator"] == operator]["value"])
         value.set_title(
             f"{'eigenvalues' if operator in ('k', 'ntk') else 'singular values'} of {name}"
@@ -176,9 +205,8 @@ def draw_spectra(tables: Tables) -> StyledFigure:
         share.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     values[0].set_ylabel("value")
     shares[0].set_ylabel("cumulative share of variance")
-    figure.legend(
-        *values[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(steps)
-    )
+    handles = dict(zip(*reversed(values[0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -257,6 +285,32 @@ PLOTS: dict[str, Draw] = {
     "temporal_modes": draw_temporal_modes,
     "outputs": draw_outputs,
 }
+
+
+def _draw_control(panel: Axes, tables: Tables, quantity: str, reduction: str, order: int) -> None:
+    """The mean over the same network's fresh weights, with their standard deviation."""
+    rows = tables.get("control", pd.DataFrame())
+    if rows.empty:
+        return
+    found = rows[
+        (rows["operator"] == "ntk")
+        & (rows["quantity"] == quantity)
+        & (rows["reduction"] == reduction)
+    ]["value"]
+    name = reduction.rpartition("_")[2]
+    label = "fresh weights" if reduction == "full" else f"{name}, fresh weights"
+    if len(found):
+        draw_level(panel, found.mean(), found.std() if len(found) > 1 else 0.0, label, order)
+
+
+def _draw_control_spectra(value: Axes, share: Axes, tables: Tables, operator: str) -> None:
+    rows = tables.get("control_spectra", pd.DataFrame())
+    if rows.empty:
+        return
+    for _, found in rows[rows["operator"] == operator].groupby("draw"):
+        look: dict[str, Any] = {"color": "0.6", "linewidth": 0.8}
+        value.plot(found["index"], found["value"], label="fresh weights", **look)
+        share.plot(found["index"], found["cumulative"], **look)
 
 
 def _pick_quantity(tables: Tables, quantity: str, reduction: str) -> pd.DataFrame:

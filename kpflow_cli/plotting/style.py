@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -186,10 +187,15 @@ def scale_value_axis(panel: Axes, values: Any) -> None:
 
 
 def scale_step_axis(panel: Axes) -> None:
-    """An axis of training steps, logarithmic but with a place for step 0."""
+    """An axis of training steps, logarithmic but with a place for step 0; of one alone, only it."""
+    steps = {each for line in panel.lines for each in np.asarray(line.get_xdata(), float)}
+    panel.set_xlabel("gradient step")
+    if len(steps) == 1:
+        (step,) = steps
+        panel.set(xlim=(step - 1, step + 1), xticks=[step])
+        return
     panel.set_xscale("symlog", linthresh=1, linscale=0.4)
     panel.set_xlim(left=0)
-    panel.set_xlabel("gradient step")
 
 
 def pick_shades(count: int) -> list[tuple[float, float, float, float]]:
@@ -223,4 +229,16 @@ def draw_line_with_band(
         markersize=2,
         label=label,
     )
+    if len(x) == 1:
+        # a band of no width would not show
+        panel.errorbar(x, value, error, color=colour, capsize=2, linewidth=1)
+        return
     panel.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)
+
+
+def draw_level(panel: Axes, value: float, spread: float, label: str, order: int) -> None:
+    """A dotted level across the panel with a band of a ``spread`` on both sides."""
+    colour = COLOURS[order % len(COLOURS)]
+    panel.axhspan(value - spread, value + spread, color=colour, alpha=0.12, linewidth=0)
+    # of no data points, so that the axis of steps is that of the others
+    panel.axhline(value, color=colour, linestyle=":", linewidth=1.2, label=label)

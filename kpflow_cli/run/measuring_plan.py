@@ -24,7 +24,7 @@ from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.measures.records import RECORDS
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import Trajectory, global_ntk
-from kpflow_cli.run.checkpoints import refuse_unreadable_state
+from kpflow_cli.run.checkpoints import Checkpoint, Rows, refuse_unreadable_state
 from kpflow_cli.run.identity import canonical_json
 from kpflow_cli.run.memory import Need, free_bytes, largest_key, rationed
 from kpflow_cli.run.needs import Sizes, list_needs
@@ -58,15 +58,9 @@ class WeightSource(Protocol):
     step: int
     buffers: dict[str, Tensor]
 
-    def restore(
-        self,
-        step: int,
-        model: dict[str, Any],
-        optimizer: dict[str, Any],
-        buffers: dict[str, Tensor],
-    ) -> None:
-        """Be where another was before the forward pass of a step, which had these state dicts and
-        buffers. Raises ValueError where they do not fit.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be where another was before the forward pass of a step. Raises ValueError where what it
+        left does not fit.
         """
 
     def losses(self, steps: int) -> Iterator[float]:
@@ -93,6 +87,7 @@ class MeasuringPlan(ABC):
         schedule: measured steps, ascending.
         memory: what the run will need at most.
         why_no_core: why the network is measured without a Kronecker core, None where it has one.
+        beside_core: the trained parameters that count in NTK_S and have no part in the core.
     """
 
     # what memory grows with, by groups and keys: the weights, and the states
@@ -146,6 +141,19 @@ class MeasuringPlan(ABC):
         """Whose memory a gradient step needs beside that of the gradient."""
         return "sgd"
 
+    @property
+    def control_draws(self) -> int:
+        """Networks with other weights to measure beside the first step's."""
+        return 0
+
+    def drawn_afresh(self, draw: int) -> AbstractContextManager[None]:
+        """The network with the weights of such a draw."""
+        raise NotImplementedError(f"no control, {draw}")
+
+    def source_rows(self, step: int) -> dict[str, Rows]:  # noqa: ARG002
+        """Rows that tell where the weights of a step are from, by their table."""
+        return {}
+
     def _rationed(self) -> AbstractContextManager[None]:
         return rationed(_sizes_of(self.config, *self.weight_keys), self.device)
 
@@ -177,6 +185,7 @@ class MeasuringPlan(ABC):
         """Find out before any work whether a network has weight sites and can be recorded as asked,
         and whether it has a core.
         """
+        self._refuse_unread_integers()
         trajectory = self.trajectory()
         for name in self.analysis.records:
             if not RECORDS[name].possible(self.model, trajectory):
@@ -200,9 +209,23 @@ class MeasuringPlan(ABC):
         self.memory = self._need_memory(
             Sizes(states, site_outputs, trials, domain, self._batch_states(states))
         )
-        self.why_no_core = ntk.why_no_core
+        self.why_no_core, self.beside_core = ntk.why_no_core, ntk.beside_core
         if self.why_no_core and set(self.analysis.measures) == {"v"}:
             raise UserError(f"analysis.measures=[v]: {self.why_no_core}")
+
+    def _refuse_unread_integers(self) -> None:
+        """Find out whether a network takes integers, where inputs are that."""
+        if self.evaluation.batch.inputs.is_floating_point():
+            return
+        try:
+            # of a copy: a network may remember that it was called
+            self.evaluation.states(copy.deepcopy(self.model), trials=1)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"model: does not take inputs that are integers ({first:.100}); one that embeds "
+                "them does"
+            ) from None
 
     def _overflow(self) -> UserError:
         return UserError(

@@ -12,7 +12,8 @@ from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.models.base import Model
 from kpflow_cli.run.measuring_plan import MeasuringPlan
-from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
+from kpflow_cli.run.schedule import geometric
+from kpflow_cli.run.training import Trainer, build_optimizer
 from kpflow_cli.task import Task, TeacherTask
 
 
@@ -27,7 +28,7 @@ class Plan(MeasuringPlan):
     def construct(self) -> None:
         """Task, model, evaluation trials and schedule."""
         training = self.config.training
-        self.schedule = geometric_schedule(training.steps, self.config.analysis.checkpoints)
+        self.schedule = geometric(training.steps, self.config.analysis.checkpoints)
         self.task: Task = construct("task", self.config.task)
         self.model = self._network("initialization")
         if isinstance(self.task, TeacherTask):

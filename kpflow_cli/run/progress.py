@@ -54,19 +54,21 @@ class Progress:
             mininterval=interval,
             maxinterval=interval,
             dynamic_ncols=True,
+            # of one step there is nothing to count
+            disable=steps == 0,
         )
         self._heading_shown = False
         self._loss = ""
 
     def show_step(self, step: int, loss: float) -> None:
         """Move the bar to a step, with its loss."""
-        self._loss = f"loss={loss:.4g}"
+        self._loss = "" if math.isnan(loss) else f"loss={loss:.4g}"
         self._bar.set_postfix_str(self._loss, refresh=False)
         self._bar.update(step - self._bar.n)
 
     def show_measuring(self) -> None:
         """Say that the bar stands because a checkpoint is measured."""
-        self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S")
+        self._bar.set_postfix_str(f"{self._loss}, measuring NTK_S".lstrip(", "))
 
     def show_measured(self, step: int, measured: Measured) -> None:
         """One line: the main statistics of NTK_S that were measured, each with its relative

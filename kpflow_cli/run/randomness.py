@@ -19,7 +19,9 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["initialization", "batch", "dropout", "probes", "teacher", "task"]
+Purpose = Literal[
+    "initialization", "batch", "dropout", "probes", "control probes", "teacher", "task"
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,6 @@ class Randomness:
             yield
 
     def _seed(self, purpose: Purpose, step: int) -> int:
-        of_configuration = f"/{self.configuration}" if purpose == "probes" else ""
+        of_configuration = f"/{self.configuration}" if purpose.endswith("probes") else ""
         digest = hashlib.sha256(f"{self.seed}/{purpose}/{step}{of_configuration}".encode()).digest()
         return int.from_bytes(digest[:8], "little")

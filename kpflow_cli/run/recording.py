@@ -5,7 +5,7 @@ plots.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,11 @@ class Recording:
     """
 
     def __init__(
-        self, folder: RunFolder, identity: dict[str, Any], last_step: int, tracking: Tracking
+        self,
+        folder: RunFolder,
+        identity: dict[str, Any],
+        last_step: int,
+        tracking: Tracking | None = None,
     ) -> None:
         self._folder, self._identity, self._last_step = folder, identity, last_step
         self._tracking = tracking
@@ -63,7 +67,7 @@ class Recording:
         """Keep run.json, and the tracker, true to how the block goes."""
         self.write_status("running")
         try:
-            with self._tracking.begun_with(self._tables):
+            with self._tracking.begun_with(self._tables) if self._tracking else nullcontext():
                 yield
         except BaseException as error:
             outcome = _outcome(error)
@@ -78,15 +82,12 @@ class Recording:
         """Go on with another activity, whose seconds are counted apart."""
         self._stopwatch.switch(activity)
 
-    def rows(self, table: str) -> Rows:
-        """The rows of a table so far."""
-        return self._tables.get(table, [])
-
     def add(self, step: int, found: Mapping[str, Rows]) -> None:
         """The rows of a step, by their table."""
         for table, new in found.items():
             self._tables.setdefault(table, []).extend(plain_rows(table, new))
-        self._tracking.log(found)
+        if self._tracking:
+            self._tracking.log(found)
         self.step = self.recorded_step = step
 
     def checkpoint(

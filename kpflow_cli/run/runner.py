@@ -55,6 +55,8 @@ def follow(
         tell(str(plan.memory))
     if plan.why_no_core:
         tell(f"measured without a Kronecker core: {plan.why_no_core}")
+    if plan.beside_core:
+        tell(f"in NTK_S, not in the Kronecker core: {plan.beside_core}")
     tracking = track(plan.config, run_dir)
     with open_run_folder(run_dir, identity(plan.config)) as folder:
         session = _Session(plan, folder, progress, tracking)
@@ -95,9 +97,7 @@ class _Session:
 
     def _restore(self, checkpoint: Checkpoint, path: Path) -> None:
         try:
-            self._trainer.restore(
-                checkpoint.step, checkpoint.model, checkpoint.optimizer, checkpoint.buffers
-            )
+            self._trainer.restore(checkpoint)
         except ValueError as error:
             raise UserError(
                 f"{path}: the checkpoint of step {checkpoint.step} does not fit the model ({error})"

@@ -13,7 +13,10 @@ from kpflow_cli.config.validation import read_only, with_later_keys
 from kpflow_cli.errors import UserError
 from kpflow_cli.models.base import Model
 from kpflow_cli.ntk import GlobalNTK, Trajectory, global_ntk
+from kpflow_cli.run.checkpoints import Checkpoint
+from kpflow_cli.run.existing_plan import ExistingPlan
 from kpflow_cli.run.folder import RunFolder
+from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.reading import read_tables
 
@@ -56,7 +59,15 @@ class SavedRun:
         return {int(path.stem[5:]): path for path in folder.glob("step_*.pt")}
 
     @cached_property
-    def _plan(self) -> Plan:
+    def _plan(self) -> MeasuringPlan:
+        if "recorded" in self.config:
+            raise UserError(
+                f"{self.path}: recorded in a loop of its own, whose network's code is not there; "
+                ".state_dict(step) has its weights"
+            )
+        if "weights" in self.config:
+            reading = {"run_dir": None, "weights_only": True, "strict": True}
+            return ExistingPlan(read_only({**self.config, **reading}), follow=False)
         paths = {"run_dir": None, "workers": None, "save_interval": 1}
         return Plan(read_only(with_later_keys({**self.config, **paths})))
 
@@ -66,15 +77,25 @@ class SavedRun:
         Every call changes the weights of one and the same network. Raises UserError for a step that
         was not saved.
         """
+        self._plan.model.load_state_dict(self._checkpoint(step).model)
+        return self._plan.model
+
+    def state_dict(self, step: int | None = None) -> dict[str, Any]:
+        """The network's weights of a step, by default the last that was saved, by its own names.
+
+        Raises UserError for a step that was not saved.
+        """
+        saved = self._checkpoint(step).model
+        return {name.removeprefix("network."): value for name, value in saved.items()}
+
+    def _checkpoint(self, step: int | None) -> Checkpoint:
         steps = self.steps
         if not steps:
             raise UserError(f"{self.path}: no checkpoints there")
         chosen = steps[-1] if step is None else step
         if chosen not in steps:
             raise UserError.unknown("step", chosen, [str(each) for each in steps])
-        checkpoint = RunFolder(self.path, self.config).load_checkpoint(self._checkpoints[chosen])
-        self._plan.model.load_state_dict(checkpoint.model)
-        return self._plan.model
+        return RunFolder(self.path, self.config).load_checkpoint(self._checkpoints[chosen])
 
     def trajectory(self, step: int | None = None) -> Trajectory:
         """The network of a step on the run's evaluation trials, in the run's precision."""

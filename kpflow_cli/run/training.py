@@ -16,6 +16,7 @@ from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.losses import LOSSES, Loss
 from kpflow_cli.measures.evaluation import refuse_not_finite
 from kpflow_cli.models.base import Model
+from kpflow_cli.run.checkpoints import Checkpoint
 from kpflow_cli.run.randomness import Randomness
 from kpflow_cli.task import Batch, Task
 
@@ -65,22 +66,16 @@ class Trainer:
     step: int = 0
     buffers: dict[str, Tensor] = field(default_factory=dict)
 
-    def restore(
-        self,
-        step: int,
-        model: dict[str, Any],
-        optimizer: dict[str, Any],
-        buffers: dict[str, Tensor],
-    ) -> None:
-        """Be where a trainer was before the forward pass of a step, which had these state dicts and
-        buffers. Raises ValueError where they do not fit.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be where a trainer was before the forward pass of a step. Raises ValueError where its
+        state dicts or buffers do not fit.
         """
         configured = [dict(group) for group in self.optimizer.param_groups]
         try:
-            self.model.load_state_dict(model)
-            self.optimizer.load_state_dict(optimizer)
+            self.model.load_state_dict(checkpoint.model)
+            self.optimizer.load_state_dict(checkpoint.optimizer)
             own = dict(self.model.named_buffers())
-            for name, buffer in buffers.items():
+            for name, buffer in checkpoint.buffers.items():
                 own[name].data.copy_(buffer)
         except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(str(error)) from None
@@ -89,7 +84,7 @@ class Trainer:
                 there, here = group.get(name), wanted.get(name)
                 if there != here:
                     raise ValueError(f"{name}={there} there, {here} here")
-        self.step = step
+        self.step = checkpoint.step
 
     def batch(self) -> Batch:
         """That of the gradient step from ``step`` on. Raises UserError for trials that do not fit
@@ -135,18 +130,3 @@ class Trainer:
             loss.backward()
             self.optimizer.step()
             self.step += 1
-
-
-def geometric_schedule(steps: int, count: int) -> tuple[int, ...]:
-    """``count`` different steps from 0 to ``steps``, ascending, dense early and sparse late: spaced
-    geometrically, but at least 1 apart.
-
-    All ``steps + 1`` of them where there are no more.
-    """
-    if count > steps:
-        return tuple(range(steps + 1))
-    schedule: list[int] = []
-    for index in range(count):
-        spaced = round((steps + 1) ** (index / (count - 1))) - 1
-        schedule.append(max(spaced, index))
-    return tuple(schedule)

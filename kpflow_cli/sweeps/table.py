@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from kpflow_cli.config.validation import with_later_keys
 from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.run.identity import flatten_keys
 from kpflow_cli.run.reading import is_complete, read_status
@@ -55,7 +56,9 @@ def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     """One table of runs that are complete, in the order of their configurations. Raises UserError
     for a column that is no key of any.
     """
-    configurations = {run: flatten_keys(read_status(run)["config"]) for run in runs}
+    configurations = {
+        run: flatten_keys(with_later_keys(read_status(run)["config"])) for run in runs
+    }
     keys = list(
         dict.fromkeys(key for configuration in configurations.values() for key in configuration)
     )

@@ -35,6 +35,14 @@ def _transposed(output: Tensor) -> Tensor:
     return output.mT
 
 
+def _matrix(weight: Tensor) -> Tensor:
+    return weight.flatten(1) if weight.ndim > 1 else weight.unsqueeze(0)
+
+
+def _transposed_matrix(weight: Tensor) -> Tensor:
+    return weight.T if weight.ndim > 1 else weight.unsqueeze(0)
+
+
 def _with_unit_axis(output: Tensor) -> Tensor:
     return output.unsqueeze(-1)
 
@@ -60,6 +68,7 @@ class LinearMap:
         of_variables: u of other ``variables``, where they are what the function is called with;
             None otherwise.
         bias_factor: what the bias is multiplied by.
+        as_matrix: brings what is shaped like W to ``(a, d)``, where ``variables`` gives v.
         by_row: brings what is shaped like u to ``(*rows, a)``, row by row as v is.
     """
 
@@ -73,6 +82,7 @@ class LinearMap:
     of_variables: Callable[[Tensor], Tensor] | None = None
     by_row: Callable[[Tensor], Tensor] = _as_is
     bias_factor: float = 1.0
+    as_matrix: Callable[[Tensor], Tensor] = _matrix
 
     @property
     def is_by_row(self) -> bool:
@@ -127,6 +137,7 @@ def _matmul(is_parameter: IsParameter, first: Tensor, second: Tensor) -> LinearM
             variables=lambda: first if second.ndim <= 2 else None,
             of_variables=lambda v: v @ second,
             by_row=_as_is if second.ndim > 1 else _with_unit_axis,
+            as_matrix=_transposed_matrix,
         )
     rows = second.mT if second.ndim > 1 else second
     return LinearMap(
@@ -207,6 +218,7 @@ def _embedding(
         None,
         lambda w: one_hot() @ w,
         variables=one_hot,
+        as_matrix=_transposed_matrix,
         of_variables=lambda v: v @ weight,
     )
 

@@ -108,7 +108,7 @@ class _SmallPass:
     def of(cls, watched: WatchedPass, reaching: bool) -> _SmallPass:
         state = watched.state
         gradients: Sequence[Tensor | None] = [None] * len(watched.calls)
-        if state.requires_grad:
+        if state.requires_grad and watched.perturbations:
             gradients = torch.autograd.grad(
                 state.sum(), watched.perturbations, retain_graph=True, allow_unused=True
             )

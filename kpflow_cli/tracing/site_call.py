@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,18 +14,55 @@ from kpflow_cli.tracing.linear_maps import LinearMap
 
 @dataclass(frozen=True)
 class ParameterView:
-    """A trained parameter as it stands at a site: itself, or what views made of it."""
+    """A trained parameter as it stands at a site: itself, or what views and elementwise functions
+    made of it.
+
+    Attributes:
+        name: of the parameter.
+        steps: the views, in order.
+        path: what they are called.
+        slope: derivative of each number that stands here by the parameter's own, of the shape, and
+            in the number format, of what was made; None where it is 1.
+        functions: names of the elementwise functions.
+        variant: tells apart what the same functions made with other constants, 0 of the first.
+    """
 
     name: str
     steps: tuple[Callable[[Tensor], Tensor], ...] = ()
     path: str = ""
+    slope: Tensor | None = None
+    functions: tuple[str, ...] = ()
+    variant: int = 0
 
     def of(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The same view of other values of the parameters."""
-        tensor = parameters[self.name]
+        """What a change of the parameters is here, to first order."""
+        tensor = self._select(parameters[self.name])
+        return tensor if self.slope is None else tensor.to(self.slope) * self.slope
+
+    def numbers(self, parameter: Tensor) -> Tensor:
+        """Which of the parameter's numbers stands at each place here."""
+        count = torch.arange(parameter.numel(), device=parameter.device)
+        return self._select(count.reshape(parameter.shape))
+
+    @property
+    def made(self) -> str:
+        """The parameter and all that was done with it, which tells sites apart."""
+        if self.slope is None:
+            return self.name + self.path
+        variant = f"#{self.variant + 1}" if self.variant else ""
+        return self.name + self.path + "".join(f".{each}" for each in self.functions) + variant
+
+    def _select(self, tensor: Tensor) -> Tensor:
         for step in self.steps:
             tensor = step(tensor)
         return tensor
+
+
+def weight_name(parameter: str) -> str:
+    """What a module calls the weight that torch's parametrizations and prunings make of a
+    parameter.
+    """
+    return re.sub(r"parametrizations\.(\w+)\.original$", r"\1", parameter).removesuffix("_orig")
 
 
 @dataclass(frozen=True)
@@ -52,7 +90,7 @@ class SiteCall:
         of W and b.
         """
         return f"{self.map.function} of " + ", ".join(
-            view.name + view.path for view in (self.weight, self.bias) if view is not None
+            view.made for view in (self.weight, self.bias) if view is not None
         )
 
     @property
@@ -61,20 +99,18 @@ class SiteCall:
         ``weight``.
         """
         view = self.weight or self.bias
-        return self.map.function if view is None else view.name.removesuffix(".weight") + view.path
-
-    def output(self, parameters: Mapping[str, Tensor], *, biases: bool = True) -> Tensor:
-        """u as a linear function of the parameters, ``shape``; without ``biases`` of the weight
-        only.
-        """
-        parts = [] if self.weight is None else [self.map.weight_part(self.weight.of(parameters))]
-        if self.bias is not None and biases:
-            parts.append(self.map.bias_part(self.bias.of(parameters), self.shape))
         return (
-            sum(parts[1:], parts[0])
-            if parts
-            else next(iter(parameters.values())).new_zeros(self.shape, dtype=self.dtype)
+            self.map.function
+            if view is None
+            else weight_name(view.name).removesuffix(".weight") + view.path
         )
+
+    def output(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """u as a linear function of the parameters, ``shape``."""
+        parts = [] if self.weight is None else [self.map.weight_part(self.weight.of(parameters))]
+        if self.bias is not None:
+            parts.append(self.map.bias_part(self.bias.of(parameters), self.shape))
+        return sum(parts[1:], parts[0])
 
 
 # a call, its map with the site variable as the graph has it, and its output

@@ -16,35 +16,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from kpflow_cli.errors import UserError
+from kpflow_cli.tracing.elementwise import ELEMENTWISE
 from kpflow_cli.tracing.linear_maps import LINEAR_MAPS
+from kpflow_cli.tracing.parameter_views import VIEWS, ParameterViews
 from kpflow_cli.tracing.row_order import function_name, may_reorder, tensors_in
 from kpflow_cli.tracing.site_call import ParameterView, SiteCall, Visit
 from kpflow_cli.tracing.unrolled import TIME_STEP, UNROLLED
 
-_VIEW_FUNCTIONS = [
-    "t",
-    "transpose",
-    "permute",
-    "reshape",
-    "chunk",
-    "split",
-    "unbind",
-    "unflatten",
-    "flatten",
-    "narrow",
-    "select",
-    "squeeze",
-    "unsqueeze",
-    "movedim",
-]
-_VIEWS = {
-    *(
-        getattr(torch.Tensor, name)
-        for name in (*_VIEW_FUNCTIONS, "__getitem__", "view", "expand", "contiguous")
-    ),
-    *(getattr(torch, name) for name in _VIEW_FUNCTIONS),
-    *(getattr(torch.Tensor, name).__get__ for name in ("T", "mT")),
-}
 # what stops the derivative: what follows does not depend on the parameter
 _DETACHED = {torch.detach, torch.Tensor.detach, getattr(torch.Tensor, "data").__get__}  # noqa: B009
 _NOT_IN_PLACE = {"__invert__", "__index__", "__int__"}
@@ -57,7 +35,7 @@ class SiteMode(TorchFunctionMode):
     returns the output to go on with.
 
     ``trained`` are the trained parameters by name. Where one of them is used outside of a linear
-    map, ``outside`` notes the function, and its entry in ``shifts``, if there is one, is added to
+    map, ``outside`` notes the functions, and its entry in ``shifts``, if there is one, is added to
     it. ``reorders`` says whether a function was called that may put the rows of a tensor in another
     order. Raises UserError where a parameter is changed in place or a number format cannot be
     measured.
@@ -70,10 +48,8 @@ class SiteMode(TorchFunctionMode):
         self.outside: dict[str, str] = {}
         self.reorders = False
         self._shifts, self._visit = shifts, visit
+        self._views = ParameterViews(trained)
         # with the tensors themselves, so that no id is used again
-        self._views = {
-            id(parameter): (parameter, ParameterView(name)) for name, parameter in trained.items()
-        }
         self._detached: dict[int, tuple[Tensor, str]] = {}
 
     def __torch_function__(
@@ -94,65 +70,85 @@ class SiteMode(TorchFunctionMode):
         if _hands_over(func):
             with self:
                 return _body(func)(*args, **kwargs)
+        made = self._views.make(func, args, kwargs) if func in ELEMENTWISE else None
+        if made is not None:
+            return made
         self.reorders = self.reorders or may_reorder(func, args, kwargs)
+        if _works_in_place(func) and args:
+            self._change_in_place(func, args[0])
         if not any(
             self._is_parameter(tensor) or id(tensor) in self._detached
             for tensor in tensors_in((args, kwargs))
         ):
             return func(*args, **kwargs)
-        self._refuse_change_in_place(func, args)
         if func in _DETACHED:
             return self._detach(func, args)
-        if func in _VIEWS:
-            return self._view(func, args, kwargs)
-        call = self._site_call(func, args, kwargs) if func in LINEAR_MAPS else None
-        if call is not None:
-            output = func(*args, **kwargs)
-            call = replace(call, shape=output.shape, dtype=_measurable(output.dtype, call.name))
-            return self._visit(call, LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output)
+        if func in VIEWS:
+            return self._views.view(func, args, kwargs)
+        if func in LINEAR_MAPS:
+            args, kwargs = self._free_inputs(func, args, kwargs)
+            call = self._site_call(func, args, kwargs)
+            if call is not None:
+                output = func(*args, **kwargs)
+                call = replace(call, shape=output.shape, dtype=_measurable(output.dtype, call.name))
+                return self._visit(
+                    call, LINEAR_MAPS[func](self._is_parameter, *args, **kwargs), output
+                )
         return self._use_outside(func, args, kwargs)
 
-    def _refuse_change_in_place(self, func: Any, args: tuple[Any, ...]) -> None:
-        changed = args[0] if args and _works_in_place(func) else None
-        known = self._views.get(id(changed)) or self._detached.get(id(changed))
-        if known is not None:
-            name = known[1].name if isinstance(known[1], ParameterView) else known[1]
+    def _change_in_place(self, func: Any, changed: Any) -> None:
+        """Refuse the change of a parameter; what was made of one is no view of it any more, and
+        counts as used otherwise.
+        """
+        view = self._views.get(changed)
+        detached = self._detached.get(id(changed), (None, None))[1]
+        if view is not None and self._views.let_go(changed):
+            self._note_outside(view, func)
+            if view.name in self._shifts:
+                with torch.enable_grad():
+                    changed.add_(view.of(self._shifts))
+        elif view is not None or detached is not None:
             raise UserError(
-                f"forward changes the parameter {name} in place ({function_name(func)}), so that "
-                "each call is one of another network; change it outside of forward (an "
-                "nn.Embedding: normalize its rows once, with max_norm=None)"
+                f"forward changes the parameter {view.name if view else detached} in place "
+                f"({function_name(func)}), so that each call is one of another network; change it "
+                "outside of forward (an nn.Embedding: normalize its rows once, with max_norm=None)"
             )
 
     def _detach(self, func: Any, args: tuple[Any, ...]) -> Any:
         result = func(*args)
-        known = self._views.get(id(args[0]))
-        self._detached[id(result)] = (
-            result,
-            self._detached[id(args[0])][1] if known is None else known[1].name,
-        )
+        view = self._views.get(args[0])
+        name = self._detached[id(args[0])][1] if view is None else view.name
+        self._detached[id(result)] = (result, name)
         return result
 
-    def _view(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = func(*args, **kwargs)
-        by_keyword = not args
-        subject = kwargs.get("input") if by_keyword else args[0]
-        if id(subject) not in self._views or result is subject:
-            return result
-        base = self._views[id(subject)][1]
-        others = {
-            key: value for key, value in kwargs.items() if not (by_keyword and key == "input")
-        }
-        several = isinstance(result, tuple | list)
-        for index, tensor in enumerate(result if several else [result]):
+    def _free_inputs(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a linear function with parameters that stand elsewhere than in the place
+        of W and b, such as an initial state, as used otherwise.
+        """
+        try:
+            linear = LINEAR_MAPS[func](self._is_parameter, *args, **kwargs)
+        except TypeError:
+            return args, kwargs
+        kept = {id(linear.weight), id(linear.bias)}
 
-            def step(parameter: Tensor, index: int = index) -> Tensor:
-                again = func(parameter, *args[1:], **others)
-                return again[index] if several else again
+        def freed(value: Any) -> Any:
+            view = self._views.get(value)
+            if view is None or id(value) in kept:
+                return value
+            self._note_outside(view, func)
+            if view.name in self._shifts:
+                return value + view.of(self._shifts)
+            # another tensor at least, which is no parameter
+            return value.view_as(value)
 
-            called = f"{function_name(func)}{args[1:] or ''}{others or ''}"
-            path = f"{base.path}.{called}{f'[{index}]' if several else ''}"
-            self._views[id(tensor)] = tensor, ParameterView(base.name, (*base.steps, step), path)
-        return result
+        return tuple(freed(arg) for arg in args), {key: freed(arg) for key, arg in kwargs.items()}
+
+    def _note_outside(self, view: ParameterView, func: Any) -> None:
+        """The first function that stands between a parameter and a linear map."""
+        made = view.functions if func in ELEMENTWISE else ()
+        self.outside.setdefault(view.name, (*made, function_name(func))[0])
 
     def _site_call(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -174,9 +170,7 @@ class SiteMode(TorchFunctionMode):
             return None
         if not in_place:
             return None
-        weight, bias = (
-            self._views.get(id(tensor), (None, None))[1] for tensor in (linear.weight, linear.bias)
-        )
+        weight, bias = self._views.get(linear.weight), self._views.get(linear.bias)
         return SiteCall(
             linear, weight, bias, torch.Size(), torch.get_default_dtype(), TIME_STEP.get()
         )
@@ -187,15 +181,15 @@ class SiteMode(TorchFunctionMode):
         )
 
     def _is_parameter(self, value: Any) -> bool:
-        return id(value) in self._views
+        return value in self._views
 
     def _use_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        used: list[str] = []
+        used: list[ParameterView] = []
 
         def shifted(value: Any) -> Any:
-            if isinstance(value, Tensor) and id(value) in self._views:
-                view = self._views[id(value)][1]
-                used.append(view.name)
+            view = self._views.get(value)
+            if view is not None:
+                used.append(view)
                 return value + view.of(self._shifts) if view.name in self._shifts else value
             if isinstance(value, tuple | list):
                 return type(value)(shifted(each) for each in value)
@@ -204,8 +198,8 @@ class SiteMode(TorchFunctionMode):
         result = func(*shifted(args), **{key: shifted(value) for key, value in kwargs.items()})
         # a parameter's shape, say, is no use of its values
         if any(tensor.requires_grad for tensor in tensors_in(result)):
-            for name in used:
-                self.outside.setdefault(name, function_name(func))
+            for view in used:
+                self._note_outside(view, func)
         return result
 
 

@@ -171,3 +171,27 @@ def take_apart(
     flat = joined.flatten()[layouts.places(calls, shapes, rows).flatten().argsort()]
     parts = flat.split([shape.numel() for shape in shapes])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def reaching_rows(call: SiteCall, gradient: Tensor | None) -> Tensor:
+    """Which rows of a call, bool, have a gradient of the state that is not 0."""
+    assert gradient is not None
+    return (call.map.by_row(gradient) != 0).any(-1)
+
+
+def outside_of(
+    mask: Tensor, layout: SiteLayout | str | None, like: Sequence[Tensor]
+) -> list[Tensor]:
+    """Which rows of a site's calls, of the shapes of ``like``, are of trials and times outside of a
+    mask ``(B, T)``; where it is not known, any may be.
+    """
+    sizes = [each.numel() for each in like]
+    numbered = [
+        part.reshape(*each.shape, 1)
+        for part, each in zip(torch.arange(sum(sizes)).split(sizes), like, strict=True)
+    ]
+    arranged = layout.arrange(numbered, mask.shape) if isinstance(layout, SiteLayout) else None
+    outside = torch.full((sum(sizes),), arranged is None, device=mask.device)
+    if arranged is not None:
+        outside[arranged[~mask.cpu()].flatten()] = True
+    return [part.reshape(each.shape) for part, each in zip(outside.split(sizes), like, strict=True)]

@@ -12,8 +12,7 @@ of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from typing import Any, Literal
 
 import torch
@@ -24,6 +23,11 @@ from kpflow_cli.tracing.linear_maps import LinearMap
 from kpflow_cli.tracing.linearized_pass import LinearizedPass
 from kpflow_cli.tracing.refusals import (
     refuse_impossible_state,
+    refuse_infinite_gradients,
+    refuse_no_sites,
+    refuse_outside,
+    refuse_unreached,
+    refuse_unseen,
     refuse_what_cannot_work,
     warn_of_evaluation,
 )
@@ -38,77 +42,28 @@ from kpflow_cli.tracing.self_check import (
     refuse_unless_function,
 )
 from kpflow_cli.tracing.site_call import ParameterView, SiteCall
-from kpflow_cli.tracing.site_rows import Layouts, take_apart
+from kpflow_cli.tracing.site_rows import Layouts, reaching_rows, take_apart
 from kpflow_cli.tracing.state_choice import (
+    MaskedState,
     SitesByRow,
     SiteState,
     StateChoice,
     find_state_of,
 )
+from kpflow_cli.tracing.traced_pass import TracedPass
 from kpflow_cli.tracing.watched_module import StateFinder, WatchedModule, WatchedPass
 
 __all__ = ["OtherParameters", "SiteState", "StateChoice", "TracedPass", "find_sites"]
 
 OtherParameters = Literal["refuse", "autograd"]
 
-_COUNT_IT = "count it by model.others=autograd (others='autograd' in Python)"
-
-
-@dataclass(frozen=True)
-class TracedPass:
-    """A forward pass with its weight sites.
-
-    Attributes:
-        state: the state, detached; where none was named, all site outputs one after the other,
-            ``(N,)``.
-        calls: every evaluation of a site that reaches the state, in order; parameters outside of
-            linear maps, if they count, last, each as a site whose output it is itself.
-        parameters: the trained parameters of these sites by name.
-        dtype: of operators: the widest of the state and of all sites.
-        site_places: where the state's numbers stand among the outputs of all calls, one after the
-            other; None for a state that is not made of them.
-        output: what forward returned.
-        of_sites: whether the state is a ``SiteState``.
-        linearized: d state / d(outputs of all calls), of a pass that was made when the network was
-            traced.
-    """
-
-    state: Tensor
-    calls: tuple[SiteCall, ...]
-    parameters: dict[str, Tensor]
-    dtype: torch.dtype
-    site_places: Tensor | None
-    output: Any
-    of_sites: bool
-    linearized: LinearizedPass
-    _run: Callable[[Sequence[Tensor]], Tensor]
-    _output_of: Callable[[Tensor], Any]
-    _find_layouts: Callable[[], Layouts]
-
-    def perturb_state(self, perturbations: Sequence[Tensor]) -> Tensor:
-        """The state of a pass with a perturbation added to the output of each call, of its shape;
-        differentiable in them.
-        """
-        return self._run(perturbations)
-
-    def output_of(self, state: Tensor) -> Any:
-        """What forward returns where the sites' outputs, or variables, are those of a
-        ``SiteState``; differentiable in it.
-
-        Nothing reaches the output from one site through another: of the output's derivatives these
-        are the immediate ones. Raises ValueError for a state of another kind.
-        """
-        return self._output_of(state)
-
-    @cached_property
-    def layouts(self) -> Layouts:
-        """Which rows of each site belong to which of the state's."""
-        with torch.inference_mode(False), torch.enable_grad():
-            return self._find_layouts()
-
 
 def find_sites(
-    module: nn.Module, *inputs: Any, state: StateChoice = None, others: OtherParameters = "refuse"
+    module: nn.Module,
+    *inputs: Any,
+    state: StateChoice = None,
+    others: OtherParameters = "autograd",
+    mask: Tensor | None = None,
 ) -> TracedPass:
     """Watch ``module(*inputs)`` in evaluation mode and find its weight sites.
 
@@ -119,6 +74,8 @@ def find_sites(
     warn_of_evaluation(module)
     with torch.inference_mode(False), torch.enable_grad():
         finder = find_state_of(state, module, inputs)
+        if mask is not None:
+            finder = MaskedState(finder, mask)
         try:
             with refuse_changed_parameters(module):
                 return _trace(module, inputs, finder, others)
@@ -142,23 +99,25 @@ def _trace(
     """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole."""
     watched = WatchedModule(module, inputs, finder, opaque)
     found = watched.run_perturbed()
+    if finder.of_sites and not found.calls:
+        refuse_no_sites(watched, found)
     refuse_impossible_state(found.state)
     of_calls, of_shifts, real = _gradients(found, watched)
     kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
     direct = [name for name, gradient in of_shifts.items() if gradient is not None]
+    if all(gradient is None for gradient in real.values()):
+        refuse_unreached(watched, found)
     if direct and others == "refuse":
-        used = ", ".join(f"{name} (in {found.outside[name]})" for name in direct)
-        raise UserError(f"trained outside of linear maps: {used}; freeze it, or {_COUNT_IT}")
+        refuse_outside(direct, found.outside)
+    refuse_infinite_gradients(real)
     unseen = find_unseen_parameters(found, of_calls, of_shifts, real)
     if unseen and others == "autograd" and not set(unseen) <= set(opaque):
         return _trace(module, inputs, finder, others, {*opaque, *unseen})
     if unseen:
-        raise UserError(
-            f"{', '.join(unseen)}: part of what it does to the state cannot be watched (a "
-            "scripted or compiled function, an autograd.Function, vmap, or a view of it made "
-            "outside of forward); use it in plain torch within forward, freeze it, or " + _COUNT_IT
-        )
-    trajectory = _assemble(watched, finder, found, kept, direct)
+        refuse_unseen(unseen, counted=others == "autograd")
+    counting = kept if finder.mask is not None else []
+    reaching = [reaching_rows(found.calls[index], of_calls[index]) for index in counting]
+    trajectory = _assemble(watched, finder, found, kept, direct, reaching)
     epsilon = precision(found.state, found.calls)
     refuse_unless_function(watched, found.state, trajectory.linearized.state, epsilon)
     refuse_unless_adjoint(trajectory.linearized, epsilon)
@@ -204,13 +163,10 @@ def _assemble(
     found: WatchedPass,
     kept: list[int],
     direct: list[str],
+    reaching: list[Tensor],
 ) -> TracedPass:
     calls = [found.calls[index] for index in kept]
     sites = [*calls, *(_direct_site(name, found.shifts[name]) for name in direct)]
-    if not sites:
-        raise UserError(
-            f"no trained parameter of {type(watched.module).__name__} reaches the state"
-        )
     names = {view.name for call in sites for view in (call.weight, call.bias) if view is not None}
     run = _perturbed_by(watched, len(found.calls), kept, direct)
     zeros = [
@@ -224,12 +180,15 @@ def _assemble(
         parameters={name: parameter.detach() for name, parameter in trained if name in names},
         dtype=reduce(torch.promote_types, (call.dtype for call in sites), found.state.dtype),
         site_places=finder.places(calls),
+        outside={name: found.outside[name] for name in direct},
         output=found.output,
         of_sites=finder.of_sites,
+        mask=finder.mask,
         linearized=LinearizedPass(run(zeros), zeros),
         _run=run,
         _output_of=partial(_output_of, watched, finder),
         _find_layouts=partial(_layouts, watched, finder, calls),
+        _reaching=tuple(reaching),
     )
 
 

@@ -100,6 +100,45 @@ class _FunctionState(StateFinder):
         return found
 
 
+class MaskedState(StateFinder):
+    """A state ``(B, T, n)`` that is 0 wherever ``mask`` ``(B, T)``, of bool or of 0 and 1, is.
+
+    Raises UserError for a mask of other numbers or shape, or of a state of all weight sites.
+    """
+
+    def __init__(self, finder: StateFinder, mask: Tensor) -> None:
+        if finder.of_sites:
+            raise UserError(
+                "mask: only of a state that a submodule or a function of the result names, not of "
+                "what all weight sites put out or take in"
+            )
+        if mask.ndim != 2:
+            raise UserError(f"mask: of shape {tuple(mask.shape)}, not (B, T)")
+        if not ((mask == 0) | (mask == 1)).all():
+            raise UserError("mask: holds other numbers than 0 and 1")
+        if not mask.any():
+            raise UserError("mask: counts no trial at any time")
+        self.mask, self._finder, self.submodule = mask.bool().clone(), finder, finder.submodule
+
+    @property
+    def unmasked(self) -> StateFinder:
+        """As ``StateFinder.unmasked`` says."""
+        return self._finder
+
+    def find(
+        self, result: Any, recorded: list[Any], calls: list[SiteCall], kept: list[Tensor]
+    ) -> Tensor:
+        """As ``StateFinder.find`` says. Raises UserError for a state of other trials and times."""
+        assert self.mask is not None
+        state = self._finder.find(result, recorded, calls, kept)
+        if state.ndim != 3 or state.shape[:2] != self.mask.shape:
+            raise UserError(
+                f"mask: of shape {tuple(self.mask.shape)} = (B, T), but the state is of shape "
+                f"{tuple(state.shape)}"
+            )
+        return state.masked_fill(~self.mask.unsqueeze(-1), 0)
+
+
 class AllSiteOutputs(StateFinder):
     """All site outputs, one after the other, ``(N,)``."""
 

@@ -61,10 +61,17 @@ class StateFinder(ABC):
     Attributes:
         submodule: the submodule whose outputs are recorded for it, None if there is none.
         of_sites: whether it is made of what weight sites put out or take in.
+        mask: which trials and times of it count, ``(B, T)`` bool; None where all do.
     """
 
     submodule: str | None = None
     of_sites: bool = False
+    mask: Tensor | None = None
+
+    @property
+    def unmasked(self) -> StateFinder:
+        """What finds the state with all trials and times."""
+        return self
 
     def of_call(self, call: SiteCall, live: LinearMap, output: Tensor) -> Tensor:
         """What of a call is kept for the state; ``live`` is its map with the site variable in the
@@ -117,8 +124,8 @@ class WatchedModule:
         self._kept = KeptState(module)
 
     def on(self, inputs: tuple[Any, ...]) -> WatchedModule:
-        """The same with other inputs."""
-        return WatchedModule(self.module, inputs, self._finder, self._opaque)
+        """The same with other inputs, all of whose trials and times count."""
+        return WatchedModule(self.module, inputs, self._finder.unmasked, self._opaque)
 
     def run_perturbed(self) -> WatchedPass:
         """A pass with a perturbation, of 0, at the output of every call and in every parameter

@@ -215,7 +215,7 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         ),
         (
             ["run", "model=gur"],
-            "no model 'gur' (did you mean 'gru'?); valid: attention, cnn, custom, gru, gru2, ",
+            "no model 'gur' (did you mean 'gru'?); valid: attention, cnn, custom, dale, gru, ",
         ),
         (
             ["run", "model.gian=1"],

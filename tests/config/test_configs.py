@@ -7,6 +7,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import DictConfig
 from small_runs import small_config
@@ -24,7 +25,18 @@ EVERY_CHOICE = [
     (group, choice) for group, described in describe_choices().items() for choice in described
 ]
 # what a choice cannot do without
-NEEDED = {"custom": ("model.target=kpflow_cli.models.networks.MLP",)}
+NEEDED = {
+    "custom": ("model.target=kpflow_cli.models.networks.MLP",),
+    "neurogym": ("training.loss=cross_entropy",),
+    "arrays": ("task.inputs=trials.npz", "task.evaluation=2"),
+}
+
+
+@pytest.fixture(autouse=True)
+def trials_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that NEEDED names."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("trials.npz", inputs=np.ones((4, 3, 2)), targets=np.ones((4, 3, 1)))
 
 
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
@@ -40,10 +52,13 @@ def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize(("group", "choice"), EVERY_CHOICE)
 def test_every_choice_builds(group: str, choice: str) -> None:
+    if choice == "neurogym":
+        pytest.importorskip("neurogym", reason="needs neurogym: pip install 'kpflow[neurogym]'")
     config = config_of(group, choice)
     plan = Plan(config)
     outputs, states = plan.model(plan.evaluation.batch.inputs)
-    assert outputs.shape == plan.evaluation.batch.targets.shape
+    wanted = plan.loss.wanted(plan.evaluation.batch, plan.task.output_size)
+    assert outputs.shape == wanted.shape
     if "units" in config.model:
         assert states.shape[-1] == config.model.units
     assert plan.trainer().optimizer.param_groups[0]["lr"] == config.training.learning_rate

@@ -14,7 +14,8 @@ from torch import nn
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.models.rnn import ContinuousTimeRNN
 from kpflow_cli.run.randomness import Purpose, Randomness
-from kpflow_cli.run.training import Trainer, build_optimizer, geometric_schedule
+from kpflow_cli.run.schedule import geometric
+from kpflow_cli.run.training import Trainer, build_optimizer
 
 TASK = MemoryPro(2, 1, 2, noise=0.1, evaluation_trials=3)
 
@@ -95,7 +96,7 @@ def test_divergence_stops_training() -> None:
     [*itertools.product((0, 1, 3, 5, 11, 12, 20, 100, 1500, 100000), (2, 5, 10, 12, 30))],
 )
 def test_schedule_is_dense_early_sparse_late(steps: int, count: int) -> None:
-    schedule = geometric_schedule(steps, count)
+    schedule = geometric(steps, count)
     assert schedule[0] == 0
     assert schedule[-1] == steps
     assert len(schedule) == min(count, steps + 1)

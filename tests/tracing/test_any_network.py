@@ -54,20 +54,20 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
     "scripted submodule, counted": (
         lambda: nn.Sequential(nn.Linear(4, 4), u.traced(nn.Linear(4, 3), X)),
         X,
-        {"others": "autograd"},
+        {},
     ),
-    "scripted cell, counted": (u.ScriptedCell, X, {"others": "autograd"}),
+    "scripted cell, counted": (u.ScriptedCell, X, {}),
     "autograd.Function, counted": (
         lambda: Network(lambda s, x: torch.tanh(u.OwnLinear.apply(x, s.w)), w=(3, 4)),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "vmap over weights, counted": (
         lambda: Network(
             lambda s, x: torch.vmap(lambda w: torch.tanh(x @ w))(s.w).sum(0), w=(2, 4, 3)
         ),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "stop-gradient of a mean": (
         lambda: Network(
@@ -148,22 +148,22 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
     "einsum, counted": (
         lambda: Network(lambda s, x: torch.einsum("bti,oi->bto", x, s.w), w=(3, 4)),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "weight norm, counted": (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)), nn.Tanh()),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "orthogonal, counted": (
         lambda: nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), nn.Tanh()),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "PReLU, counted": (
         lambda: nn.Sequential(nn.Linear(4, 5), nn.PReLU()),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "surrogate gradient": (
         lambda: Network(
@@ -195,12 +195,12 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
     "a bias added to itself, counted": (
         lambda: Network(lambda s, x: x * (s.w + s.w), w=(4,)),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "a weight that is its own input, counted": (
         lambda: Network(lambda s, x: x @ (s.w @ s.w), w=(4, 4)),
         X,
-        {"others": "autograd"},
+        {},
     ),
     "a trained weight used once more, detached": (
         lambda: Network(
@@ -263,7 +263,7 @@ def test_every_call_starts_from_what_the_module_keeps_now(make: Callable[[], nn.
     assert relative_error(dense_ntk(module, X), exact) < TOLERANCE
 
 
-REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
+COUNTED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
     "scripted function": (u.ScriptedCell, X, "w, u: part"),
     "traced submodule": (
         lambda: nn.Sequential(nn.Linear(4, 4), u.traced(nn.Linear(4, 3), X)),
@@ -276,11 +276,46 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
         X,
         "w: part",
     ),
-    "view made in __init__": (u.ViewOfInit, X, "w: part"),
     "vmap over weights": (
         lambda: Network(lambda s, x: torch.vmap(lambda w: x @ w)(s.w).sum(0), w=(2, 4, 3)),
         X,
         "w: part",
+    ),
+    "einsum": (
+        lambda: Network(lambda s, x: torch.einsum("bti,oi->bto", x, s.w), w=(3, 4)),
+        X,
+        r"w \(in einsum\).*model.others=autograd",
+    ),
+    "PReLU": (lambda: nn.Sequential(nn.Linear(4, 5), nn.PReLU()), X, r"1.weight \(in prelu\)"),
+    "sum in place": (
+        lambda: Network(lambda s, x: x.clone().add_(s.b), b=(4,)),
+        X,
+        r"b \(in add_\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_counted_by_autograd_or_refused(name: str) -> None:
+    make, inputs, words = COUNTED[name]
+    module = make().eval()
+    found = global_ntk(linearize(module, inputs, state=first)).dense()
+    assert relative_error(found, dense_ntk(module, inputs)) < TOLERANCE
+    with pytest.raises(UserError, match=words):
+        linearize(module, inputs, state=first, others="refuse")
+
+
+def test_an_attribute_of_a_parameter_is_no_use_of_it() -> None:
+    module = Network(lambda s, x: x.sum() * torch.cdist(s.w, s.w + s.w.shape[0]), w=(3, 4))
+    with pytest.raises(UserError, match=r"w \(in cdist\)"):
+        linearize(module, X, state=first, others="refuse")
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
+    "view made in __init__": (
+        u.ViewOfInit,
+        X,
+        "w: reaches the state through a tensor that was made of it outside of forward",
     ),
     "noise": (u.NoisyLoop, X, "different states"),
     "dropout in evaluation mode": (
@@ -323,22 +358,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
         ),
         X,
         "not differentiable",
-    ),
-    "einsum": (
-        lambda: Network(lambda s, x: torch.einsum("bti,oi->bto", x, s.w), w=(3, 4)),
-        X,
-        r"w \(in einsum\).*model.others=autograd",
-    ),
-    "an attribute read before": (
-        lambda: Network(lambda s, x: x.sum() * torch.cdist(s.w, s.w + s.w.shape[0]), w=(3, 4)),
-        X,
-        r"w \(in",
-    ),
-    "PReLU": (lambda: nn.Sequential(nn.Linear(4, 5), nn.PReLU()), X, r"1.weight \(in prelu\)"),
-    "sum in place": (
-        lambda: Network(lambda s, x: x.clone().add_(s.b), b=(4,)),
-        X,
-        r"b \(in add_\)",
     ),
     "complex weights": (u.ComplexLinear, X, "b.weight is of complex128"),
     "mixed precision": (u.Autocast, X, "bfloat16.*autocast"),
@@ -726,6 +745,6 @@ def test_says_that_it_evaluates() -> None:
         nn.Sequential(nn.Linear(4, 3), nn.Flatten(0, 1), nn.BatchNorm1d(3)),
     ):
         with pytest.warns(UserWarning, match="measured in evaluation mode"):
-            trajectory = linearize(module, X, state=first, others="autograd")
+            trajectory = linearize(module, X, state=first)
         assert module.training
         assert relative_error(global_ntk(trajectory).dense(), dense_ntk(module, X)) < TOLERANCE

@@ -1,0 +1,18 @@
+"""The plots of a run, where matplotlib can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def load_plots() -> Mapping[str, Any]:
+    """None where matplotlib cannot be loaded, as with a configuration of its own that it cannot
+    read: the numbers of a run do not depend on it.
+    """
+    try:
+        from kpflow_cli.plotting.run_plots import PLOTS
+    except Exception as error:
+        print(f"no plots: matplotlib cannot be loaded ({error})", flush=True)
+        return {}
+    return PLOTS

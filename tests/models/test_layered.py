@@ -29,7 +29,8 @@ INITIALIZATIONS = ("xavier_normal", "orthogonal", "torch_default")
 def stacked(kind: type[LSTM | StackedGRU], **changes: Any) -> Model:
     sizes = {"input_size": 3, "output_size": 2, "units": 4, "layers": 2, "bias": True}
     draws = {"gain": 1.3, "initialization": "xavier_normal", "generator": seeded()}
-    return kind(**sizes | draws | changes).double()
+    own = {"forget_bias": 0.0} if kind is LSTM else {}
+    return kind(**sizes | draws | own | changes).double()
 
 
 def transformer(**changes: Any) -> Transformer:
@@ -102,6 +103,22 @@ def test_gain_scales_the_recurrent_weight_of_every_layer(kind: type[LSTM | Stack
         assert torch.equal(scaled.state_dict()[name], factor * value)
 
 
+def test_forget_bias_is_that_of_the_forget_gates() -> None:
+    without, with_it = (stacked(LSTM, forget_bias=each, generator=seeded()) for each in (0.0, 1.5))
+    added = {
+        name: with_it.state_dict()[name] - value for name, value in without.state_dict().items()
+    }
+    for layer in range(2):
+        change = added.pop(f"recurrence.bias_ih_l{layer}")
+        assert change.tolist() == pytest.approx([0.0] * 4 + [1.5] * 4 + [0.0] * 8)
+    assert not any(each.any() for each in added.values())
+    # shut, those gates leave of the cell what the last step puts in, less than 1; open, it sums up
+    shut, wide = (stacked(LSTM, layers=1, forget_bias=each) for each in (-1e3, 1e3))
+    steady = torch.ones(1, 50, 3, dtype=torch.float64)
+    cells = [each.get_submodule("recurrence")(steady)[1][1].abs().max() for each in (shut, wide)]
+    assert cells[0] < 1 < cells[1]
+
+
 def test_torch_default_of_a_transformer_is_what_torch_draws() -> None:
     """Mean square of every parameter of 1,000 numbers or more against that of torch's own layer:
     within 10 %, 5 standard deviations; what torch does not draw is the same.
@@ -159,6 +176,7 @@ def test_positions_are_sines_and_cosines(units: int) -> None:
         ),
         (("model=transformer", "model.heads=0"), r"model\.heads=0: impossible; valid: at least 1"),
         (("model=transformer", "model.positions=learned"), "valid: sinusoidal, none"),
+        (("model=lstm", "model.bias=false"), r"model\.forget_bias=1: model.bias=false leaves it"),
         (("model=lstm", "model.layers=0"), r"model\.layers=0: impossible; valid: at least 1"),
         (("model=gru2", "model.gain=-1"), r"model\.gain=-1: impossible; valid: at least 0"),
     ],

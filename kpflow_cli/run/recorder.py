@@ -14,9 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from kpflow_cli.config.declarations import keys_of
-from kpflow_cli.config.schema import Analysis
-from kpflow_cli.config.validation import check_keys, identity, read_only
+from kpflow_cli.config.validation import check_analysis, identity, read_only
 from kpflow_cli.errors import UserError
 from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation, UnlabelledEvaluation
@@ -274,7 +272,7 @@ def _analysis(changes: Mapping[str, Any]) -> dict[str, Any]:
         written = (resources.files("kpflow_cli.configs") / f"analysis/{name}.yaml").read_text()
         loaded: Any = OmegaConf.to_container(OmegaConf.create(written))
         values |= {key: value for key, value in loaded.items() if key != "defaults"}
-    return check_keys(keys_of(Analysis), {**values, **changes}, "analysis")
+    return check_analysis({**values, **changes})
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

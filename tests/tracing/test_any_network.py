@@ -540,6 +540,12 @@ def two_layers(module: nn.Module, x: Tensor) -> list[Tensor]:
     return [x, x, *sides[0], below, below, *sides[1]]
 
 
+def attention_by_einsum(self: Network, inputs: Tensor) -> Tensor:
+    hidden = self.a(inputs)
+    weights = torch.softmax(torch.einsum("bid,bjd->bij", hidden, hidden), -1)
+    return torch.einsum("bij,bjd->bid", weights, hidden)
+
+
 # name: (network, its site variables in the order of the state's rows)
 ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], list[Tensor]]]] = {
     "time first": (lambda: nn.GRU(4, 5), lambda m, x: [x, earlier(m(x)[0], 0)]),
@@ -570,6 +576,10 @@ ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], list[Tens
             ),
             a=nn.Linear(4, 3),
         ),
+        lambda _, x: [x],
+    ),
+    "attention by einsum": (
+        lambda: Network(attention_by_einsum, a=nn.Linear(4, 4)),
         lambda _, x: [x],
     ),
     "times put in another order": (

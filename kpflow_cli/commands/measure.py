@@ -45,11 +45,11 @@ def execute(words: list[str]) -> None:
         return
     import torch
 
-    from kpflow_cli.commands.plots import load_plots
     from kpflow_cli.config.command_line import read_arguments
     from kpflow_cli.config.grid import compose_one
     from kpflow_cli.config.measure import check_measure, for_hydra
     from kpflow_cli.config.validation import read_only
+    from kpflow_cli.plotting.loading import load_plots
     from kpflow_cli.run.existing_plan import ExistingPlan
     from kpflow_cli.run.runner import follow
 

@@ -19,12 +19,13 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation, UnlabelledEvaluation
 from kpflow_cli.models.existing import ExistingNetwork, train_only
+from kpflow_cli.plotting.loading import load_plots
 from kpflow_cli.run.checkpoints import Rows
 from kpflow_cli.run.folder import RunFolder, open_run_folder
 from kpflow_cli.run.layout import CHECKPOINTS
 from kpflow_cli.run.measuring import measure_step
 from kpflow_cli.run.measuring_plan import MeasuringPlan, WeightSource
-from kpflow_cli.run.recording import Plots, Recording, tell
+from kpflow_cli.run.recording import Recording, tell
 from kpflow_cli.task import Batch, GivenTrials
 
 # what DistributedDataParallel and torch.compile call the network within
@@ -248,19 +249,12 @@ class Recorder:
         recording, self._recording = self._recording, None
         with self._open:
             if error[0] is None and recording is not None:
-                recording.finish(_load_plots())
+                recording.finish(load_plots())
             closed = self._open.pop_all()
         try:
             return closed.__exit__(*error)
         finally:
             tell(str(self.path))
-
-
-def _load_plots() -> Plots:
-    # matplotlib and a second of time, only where something is drawn
-    from kpflow_cli.plotting.run_plots import PLOTS
-
-    return PLOTS
 
 
 def _analysis(changes: Mapping[str, Any]) -> dict[str, Any]:

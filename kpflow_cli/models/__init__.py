@@ -1,1 +1,1 @@
-"""Networks whose weight sites are known: GRU, continuous-time RNN, vanilla RNN."""
+"""Networks with configuration keys of their own, and any other of torch's."""

@@ -79,7 +79,7 @@ class SelfAttention(Model):
         self.mlp = nn.ModuleList(
             nn.Linear(inside, outside, bias=bias) for inside, outside in pairwise(sizes)
         )
-        initialize(self, None, gain=1.0, initialization=initialization, generator=generator)
+        initialize(self, gain=1.0, initialization=initialization, generator=generator)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs ``(B, T, n_out)`` and states ``(B, T, m)``. Raises UserError for more time steps

@@ -59,7 +59,7 @@ class DaleRNN(Model):
         self.recurrent = nn.Linear(units, units)
         self.input = nn.Linear(input_size, units, bias=False)
         self.readout = nn.Linear(count, output_size)
-        initialize(self, None, gain=1.0, initialization="xavier_normal", generator=generator)
+        initialize(self, gain=1.0, initialization="xavier_normal", generator=generator)
         _balance(self.recurrent.weight, signs.double(), gain, generator)
 
     def recurrent_weight(self) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear as _AttentionOutput
 
 from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
@@ -16,11 +17,15 @@ def _torch_default(layer: nn.Module, tensor: Tensor, generator: torch.Generator)
     """As the layer's own ``reset_parameters`` draws weights and biases, from an explicit generator.
 
     Uniform within 1/sqrt(units) in a recurrent layer, so that its square matrix has spectral radius
-    0.58, and within 1/sqrt(inputs) in a linear one; standard normal in an embedding. Raises
-    ValueError for a layer of another kind.
+    0.58, and within 1/sqrt(inputs) in a linear one; standard normal in an embedding; in attention
+    Xavier's uniform, all biases 0. Raises ValueError for a layer of another kind.
     """
     if isinstance(layer, nn.Embedding):
         return nn.init.normal_(tensor, generator=generator)
+    if tensor.ndim == 1 and isinstance(layer, nn.MultiheadAttention | _AttentionOutput):
+        return nn.init.zeros_(tensor)
+    if isinstance(layer, nn.MultiheadAttention):
+        return nn.init.xavier_uniform_(tensor, generator=generator)
     if isinstance(layer, nn.RNNBase):
         bound = layer.hidden_size**-0.5
     elif isinstance(layer, nn.Linear):
@@ -54,21 +59,23 @@ class InitialWeights(TypedDict):
 
 @torch.no_grad()
 def initialize(
-    module: nn.Module, recurrent_weight: str | None, **initial_weights: Unpack[InitialWeights]
+    module: nn.Module, *recurrent_weights: str, **initial_weights: Unpack[InitialWeights]
 ) -> None:
     """Draw every parameter of ``module`` in place, in the order of ``named_parameters``.
 
     Each matrix is drawn as it is stored (a GRU's stacked ``(3n, n)`` recurrent weight gets s.d.
-    1/sqrt(2n) from ``xavier_normal``), the one named ``recurrent_weight``, if any, is then
-    multiplied by ``gain``; biases are torch's default for their layer. Raises UserError on an
-    unknown ``initialization``.
+    1/sqrt(2n) from ``xavier_normal``), those named ``recurrent_weights`` are then multiplied by
+    ``gain``; biases are torch's default for their layer. What LayerNorm multiplies by and adds is
+    no draw: it stays 1 and 0. Raises UserError on an unknown ``initialization``.
     """
     initialization, generator = initial_weights["initialization"], initial_weights["generator"]
     if initialization not in _MATRIX_INITIALIZERS:
         raise UserError.unknown("model.initialization", initialization, _MATRIX_INITIALIZERS)
     for name, parameter in module.named_parameters():
         layer = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, nn.LayerNorm):
+            continue
         draw = _MATRIX_INITIALIZERS[initialization] if parameter.ndim == 2 else _torch_default
         # in double precision on the CPU, so that dtypes and devices start from the same network
         drawn = draw(layer, torch.empty(parameter.shape, dtype=torch.float64), generator)
-        parameter.copy_(drawn * initial_weights["gain"] if name == recurrent_weight else drawn)
+        parameter.copy_(drawn * initial_weights["gain"] if name in recurrent_weights else drawn)

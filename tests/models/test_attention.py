@@ -204,7 +204,7 @@ def test_any_model_can_be_measured_on_its_sites(model: str, state: str) -> None:
     if model == "transformer" and state == "site_inputs":
         with pytest.raises(
             UserError,
-            match=r"site network.encoder.norm1: a layer_norm has no inputs by trial and time",
+            match=r"site layers.0.norm1: a layer_norm has no inputs by trial and time",
         ):
             Plan(configuration)
         return

@@ -27,7 +27,7 @@ from kpflow_cli.verification.comparisons import comparisons
 from kpflow_cli.verification.dense import dense_global_ntk
 from kpflow_cli.verification.verify import TOLERANCE
 
-NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "transformer_pre", "tied")
+NETWORKS = ("mlp", "cnn", "lstm", "gru2", "transformer", "tied")
 
 
 class Encoder(nn.Module):

@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-dev ## check style
 	$(BIN)/ruff format --check .
 
 type: $(VENV)/.installed-dev ## check types
-	$(BIN)/mypy kpflow_cli tasks figures
+	$(BIN)/mypy kpflow_cli tasks figures examples
 
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench

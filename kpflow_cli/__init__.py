@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         TensorProduct,
         WrappedOperator,
     )
-    from kpflow_cli.run.recorder import Recorder
+    from kpflow_cli.recorder import Recorder
     from kpflow_cli.run.saved import SavedRun, load_run
     from kpflow_cli.run.schedule import geometric
     from kpflow_cli.task import Batch, ScoredTask, Task, TeacherTask
@@ -81,7 +81,7 @@ _HOMES = {
     "operators.gram": ("GramOperator",),
     "operators.reductions": ("mean_over", "restrict", "trace_over"),
     "operators.structured": ("DenseOperator", "Identity", "TensorProduct", "WrappedOperator"),
-    "run.recorder": ("Recorder",),
+    "recorder": ("Recorder",),
     "run.saved": ("SavedRun", "load_run"),
     "run.schedule": ("geometric",),
     "task": ("Batch", "ScoredTask", "Task", "TeacherTask"),

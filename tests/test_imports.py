@@ -24,6 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "models",
         "ntk",
         "operators",
+        "recorder",
         "run",
         "task",
         "tracing",
@@ -56,6 +57,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "losses": ("errors", "task"),
     "array_files": ("errors",),
     "named_code": ("errors",),
+    # a loop of one's own in place of a command
+    "recorder": (
+        "config.validation",
+        "errors",
+        "losses",
+        "measures.evaluation",
+        "models.existing",
+        "plotting.loading",
+        "run",
+        "task",
+    ),
     "weights": ("weights", "errors"),
     "configs": (),
     # algebra knows no network, tracing no NTK, networks no runs

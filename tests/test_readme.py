@@ -42,7 +42,8 @@ def test_measure_of_the_readers_own_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_links_lead_somewhere() -> None:
-    for folder in (ROOT, ROOT / "kpflow_cli", ROOT / "configs", ROOT / "tasks", ROOT / "figures"):
+    for name in (".", "kpflow_cli", "configs", "tasks", "figures", "examples"):
+        folder = ROOT / name
         text = (folder / "README.md").read_text()
         links = re.findall(r"\]\(([^)#:]+)\)", text)
         assert [link for link in links if not (folder / link).exists()] == []

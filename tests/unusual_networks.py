@@ -149,6 +149,41 @@ class NumpyBackward(torch.autograd.Function):
         return torch.from_numpy(gradient.detach().numpy() * (u.detach().numpy() > 0))
 
 
+class WorkingInPlace(torch.autograd.Function):
+    """A square whose backward pass doubles what it has kept, as a parallel scan may."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        ctx.save_for_backward(u.clone())
+        return u.square()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (u,) = ctx.saved_tensors
+        return gradient * u.mul_(2)
+
+
+class Adjoint(torch.autograd.Function):
+    """A step of a cell whose backward pass calls the cell again, as adjoint solvers do."""
+
+    @staticmethod
+    def forward(ctx: Any, cell: nn.Module, state: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.cell = cell
+        ctx.save_for_backward(state, *parameters)
+        with torch.no_grad():
+            return torch.tanh(cell(state))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        with torch.enable_grad():
+            given, *parameters = ctx.saved_tensors
+            state = given.detach().requires_grad_()
+            found = torch.autograd.grad(
+                torch.tanh(ctx.cell(state)), [state, *parameters], gradient, allow_unused=True
+            )
+        return None, *found
+
+
 class NoisyLoop(nn.Module):
     """Noise within each step."""
 

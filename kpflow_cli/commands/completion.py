@@ -1,5 +1,5 @@
 """``kpflow -sc``: tab completion. Subcommands and figures are ours to complete, what follows
-``run`` and ``verify`` is Hydra's.
+``run``, ``measure`` and ``verify`` is Hydra's.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def complete(words: list[str], commands: Sequence[str]) -> None:
         _offer(commands, typed[0] if typed else "")
     elif typed[0] == "figure":
         _offer(_figure_words(), typed[-1])
-    elif typed[0] in ("run", "verify"):
+    elif typed[0] in ("run", "measure", "verify"):
         # Hydra knows nothing of subcommands
         os.environ["COMP_LINE"] = " ".join([program, *typed[1:]])
-        show(read_arguments(words, "config" if typed[0] == "run" else "verify"))
+        show(read_arguments(words, "config" if typed[0] == "run" else typed[0]))
 
 
 def _figure_words() -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kpflow_cli.errors import UserError
+
 HELP = "measure a network that is trained already, at each of its checkpoints"
 _ABOUT = """\
 usage: kpflow measure [KEY=VALUE ...]
@@ -43,23 +45,34 @@ def execute(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(_ABOUT + describe_measure_keys(), end="")
         return
+    from kpflow_cli.config.command_line import read_arguments, show
+    from kpflow_cli.config.measure import for_hydra
+
+    asked = read_arguments(for_hydra(words), "measure")
+    if asked.is_sweep:
+        raise UserError("measure: takes one network at a time; -m belongs to `kpflow run`")
+    if asked.shows:
+        show(asked)
+    else:
+        _measure(asked.overrides)
+
+
+def _measure(overrides: list[str]) -> None:
     import torch
 
-    from kpflow_cli.commands.plots import load_plots
-    from kpflow_cli.config.command_line import read_arguments
     from kpflow_cli.config.grid import compose_one
-    from kpflow_cli.config.measure import check_measure, for_hydra
+    from kpflow_cli.config.measure import check_measure
     from kpflow_cli.config.validation import read_only
+    from kpflow_cli.plotting.loading import load_plots
     from kpflow_cli.run.existing_plan import ExistingPlan
     from kpflow_cli.run.runner import follow
 
-    asked = read_arguments(for_hydra(words), "measure")
-    values = with_checksums(check_measure(compose_one(asked.overrides, "measure")))
+    values = _with_checksums(check_measure(compose_one(overrides, "measure")))
     torch.set_num_threads(values["threads"])
     follow(ExistingPlan(read_only(values)), _run_dir(values), load_plots())
 
 
-def with_checksums(values: dict[str, Any]) -> dict[str, Any]:
+def _with_checksums(values: dict[str, Any]) -> dict[str, Any]:
     """The configuration with the checksums of its files, so that it tells what is in them."""
     from kpflow_cli.array_files import array_checksum
     from kpflow_cli.config.measure import FILE_KEYS

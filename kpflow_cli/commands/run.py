@@ -48,10 +48,10 @@ def execute(words: list[str]) -> None:
 
 
 def _make_run(overrides: list[str], config_name: str) -> None:
-    from kpflow_cli.commands.plots import load_plots
     from kpflow_cli.config.grid import compose_point
     from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
+    from kpflow_cli.plotting.loading import load_plots
     from kpflow_cli.run.reading import run_path
     from kpflow_cli.run.runner import run
 

@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from kpflow_cli.config.declarations import keys_of
 from kpflow_cli.config.keys import Key
 from kpflow_cli.config.plugins import TARGET, keys_of_class
-from kpflow_cli.config.schema import Analysis
-from kpflow_cli.config.validation import check_keys
+from kpflow_cli.config.validation import check_analysis, check_keys
 from kpflow_cli.errors import UserError
 
 # words whose values are paths or patterns, which hold what Hydra reads as grammar
@@ -112,7 +111,7 @@ def check_measure(config: DictConfig) -> dict[str, Any]:
     values = {
         "model": check_keys(keys_of(ExistingModel), groups["model"], "model"),
         **check_keys(keys_of(Measure), rest),
-        "analysis": check_keys(keys_of(Analysis), groups["analysis"], "analysis"),
+        "analysis": check_analysis(groups["analysis"]),
         "tracker": check_keys(
             keys_of_class("tracker", groups["tracker"].get(TARGET)), groups["tracker"], "tracker"
         ),

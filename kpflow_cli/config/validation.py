@@ -80,8 +80,13 @@ def check_plain(composed: dict[Any, Any]) -> dict[str, Any]:
     values["training"] = _check_momentum(
         check_keys(keys_of(Training), groups["training"], "training")
     )
-    values["analysis"] = check_keys(keys_of(Analysis), groups["analysis"], "analysis")
+    values["analysis"] = check_analysis(groups["analysis"])
     return with_later_keys(values | check_keys(keys_of(Run), rest))
+
+
+def check_analysis(values: dict[Any, Any]) -> dict[str, Any]:
+    """The group ``analysis`` as ``check_keys`` says."""
+    return check_keys(keys_of(Analysis), values, "analysis")
 
 
 def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,10 @@ class SitePropagator(LinearOperator):
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         parts = self._traced.linearized.pull_back(block.to(self._traced.state.dtype))
-        return torch.cat([part.flatten(1).to(self.dtype) for part in parts], dim=1)
+        return torch.cat(
+            [part.reshape(len(part), part.shape[1:].numel()).to(self.dtype) for part in parts],
+            dim=1,
+        )
 
 
 class SiteDerivative(LinearOperator):

@@ -47,7 +47,10 @@ def direct_sum_spectrum(traced: TracedPass, *, of_core: bool = False) -> Tensor 
     slopes.
     """
     spectra = [
-        _site_spectrum(
+        # of a parameter outside of linear maps the derivative by itself
+        torch.ones(traced.calls[indices[0]].shape.numel(), dtype=torch.float64)
+        if traced.calls[indices[0]].map.function == "value"
+        else _site_spectrum(
             [traced.calls[index] for index in indices],
             traced.parameters,
             None if of_core else _counted(traced, indices),

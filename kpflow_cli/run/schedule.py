@@ -12,7 +12,7 @@ def geometric(steps: int, count: int) -> tuple[int, ...]:
     Example:
         >>> import kpflow_cli as kp
         >>> kp.geometric(1500, 6)
-        (0, 3, 18, 80, 346, 1500)
+        (0, 3, 18, 80, 347, 1500)
     """
     if count > steps:
         return tuple(range(steps + 1))

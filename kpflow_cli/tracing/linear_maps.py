@@ -264,6 +264,12 @@ def _add(
     )
 
 
+PRODUCTS: dict[Callable[..., Any], Callable[..., LinearMap]] = {
+    **dict.fromkeys(
+        (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__), _product("other")
+    ),
+    **dict.fromkeys((torch.mm, torch.Tensor.mm), _product("mat2")),
+}
 LINEAR_MAPS: dict[Callable[..., Any], Callable[..., LinearMap]] = {
     functional.linear: _linear,
     torch.embedding: _embedding,
@@ -271,10 +277,7 @@ LINEAR_MAPS: dict[Callable[..., Any], Callable[..., LinearMap]] = {
     torch.conv1d: _convolution(torch.conv1d),
     torch.conv2d: _convolution(torch.conv2d),
     torch.conv3d: _convolution(torch.conv3d),
-    **dict.fromkeys(
-        (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__), _product("other")
-    ),
-    **dict.fromkeys((torch.mm, torch.Tensor.mm), _product("mat2")),
+    **PRODUCTS,
     **dict.fromkeys(
         (torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__), _add
     ),

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from kpflow_cli.errors import UserError
 
+
+class ChangedPassError(UserError):
+    """What a pass works on is not what it was."""
+
+
 # vectors and their images that are worked on at once: more leave the processor's cache and are
 # slower
 PASS_BYTES = 2**24
@@ -97,6 +102,7 @@ class LinearizedPass:
                         allow_unused=True,
                     )
             except RuntimeError as error:
+                _refuse_changed(error)
                 raise UserError(
                     f"the network has a derivative that cannot be differentiated in turn ({error})"
                 ) from error
@@ -116,13 +122,15 @@ def _over_vectors(
     try:
         return [image.detach() for image in function(block, True)]
     except RuntimeError as error:
-        if "modified by an inplace operation" in str(error):
-            raise UserError(
-                "a parameter, or what the network works on, has changed since it was traced: "
-                "trace it again"
-            ) from error
-        # a derivative of the network's own, or one that works in place, cannot be batched
-        images = [
-            function([part[index] for part in block], False) for index in range(len(block[0]))
-        ]
-        return [torch.stack(each).detach() for each in zip(*images, strict=True)]
+        _refuse_changed(error)
+    # a derivative of the network's own, or one that works in place, cannot be batched
+    images = [function([part[index] for part in block], False) for index in range(len(block[0]))]
+    return [torch.stack(each).detach() for each in zip(*images, strict=True)]
+
+
+def _refuse_changed(error: RuntimeError) -> None:
+    if "modified by an inplace operation" in str(error):
+        raise ChangedPassError(
+            "a parameter, or what the network works on, has changed since it was traced: "
+            "trace it again"
+        ) from error

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kpflow_cli.tracing.elementwise import slopes_in
-from kpflow_cli.tracing.linear_maps import LINEAR_MAPS
+from kpflow_cli.tracing.elementwise import ELEMENTWISE, slopes_in
+from kpflow_cli.tracing.linear_maps import LINEAR_MAPS, PRODUCTS
 from kpflow_cli.tracing.row_order import function_name, tensors_in
 from kpflow_cli.tracing.site_call import ParameterView
 
@@ -38,7 +38,7 @@ VIEWS = {
         for name in (*_VIEW_FUNCTIONS, "__getitem__", "view", "expand", "contiguous")
     ),
     *(getattr(torch, name) for name in _VIEW_FUNCTIONS),
-    *(getattr(torch.Tensor, name).__get__ for name in ("T", "mT")),
+    *(getattr(torch.Tensor, name).__get__ for name in ("T", "mT", "H", "mH")),
 }
 
 
@@ -93,9 +93,11 @@ class ParameterViews:
         return result
 
     def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-        """What one of ``ELEMENTWISE`` makes of a parameter and constants, as a view of it; None
-        where it makes something else.
+        """What one of ``ELEMENTWISE``, or a product with a constant diagonal matrix, makes of a
+        parameter and constants, as a view of it; None where it makes something else.
         """
+        if func not in ELEMENTWISE and func not in PRODUCTS:
+            return None
         given = {id(tensor): tensor for tensor in tensors_in((args, kwargs))}.values()
         variables = [tensor for tensor in given if tensor in self]
         constants = [tensor for tensor in given if tensor not in self]
@@ -129,6 +131,8 @@ class ParameterViews:
         ):
             return False
         views = [self._views[id(each)][1] for each in variables]
+        if func in PRODUCTS and not (views[0].functions and _is_diagonal(constants)):
+            return False
         # what a bias is added to may be constant too
         if func in LINEAR_MAPS and any(each.ndim for each in constants) and not views[0].functions:
             return False
@@ -161,3 +165,13 @@ class ParameterViews:
         if apart:
             self._let_go.append(self._views.pop(id(made))[0])
         return apart
+
+
+def _is_diagonal(constants: list[Tensor]) -> bool:
+    """Whether this is one matrix that is 0 off its diagonal."""
+    matrix = constants[0] if len(constants) == 1 else None
+    return (
+        matrix is not None
+        and matrix.ndim == 2
+        and torch.equal(matrix.triu(1) + matrix.tril(-1), torch.zeros_like(matrix))
+    )

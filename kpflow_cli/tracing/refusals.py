@@ -103,7 +103,8 @@ def refuse_unseen(names: Sequence[str], *, counted: bool) -> NoReturn:
     if counted:
         raise UserError(
             f"{listed(names)}: reaches the state through a tensor that was made of it outside of "
-            "forward, such as a view kept since __init__; make it within forward, or freeze it"
+            "forward, such as a view kept since __init__, or a backward pass that works with the "
+            "parameter itself, such as an adjoint solver's; use it in forward, or freeze it"
         )
     raise UserError(
         f"{listed(names)}: part of what it does to the state cannot be watched (a scripted or "

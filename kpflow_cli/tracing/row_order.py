@@ -13,7 +13,7 @@ from torch import Tensor
 # made, attributes
 _NAMES = """
 linear matmul mm bmm baddbmm addmm __matmul__ __rmatmul__ conv1d conv2d conv3d embedding layer_norm
-rms_norm group_norm batch_norm softmax log_softmax scaled_dot_product_attention
+einsum rms_norm group_norm batch_norm softmax log_softmax scaled_dot_product_attention
 _scaled_dot_product_attention_math dropout relu gelu silu elu leaky_relu softplus tanh sigmoid
 hardtanh sin cos exp expm1 log log1p sqrt rsqrt square pow abs sign neg reciprocal clamp clamp_min
 clamp_max maximum minimum add sub mul div true_divide rsub remainder floor round frac fmod lerp

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.tracing.linear_maps import LinearMap
-from kpflow_cli.tracing.linearized_pass import LinearizedPass
+from kpflow_cli.tracing.linearized_pass import ChangedPassError, LinearizedPass
 from kpflow_cli.tracing.row_order import tensors_in
 from kpflow_cli.tracing.site_call import SiteCall
 from kpflow_cli.tracing.watched_module import WatchedModule, WatchedPass
@@ -122,8 +122,14 @@ def refuse_unless_adjoint(linearized: LinearizedPass, epsilon: float) -> None:
     derivatives of anything.
     """
     w = check_direction(linearized.state)
-    pulled = linearized.pull_back(w.unsqueeze(0))
-    pushed = linearized.push_forward(pulled)
+    try:
+        pulled = linearized.pull_back(w.unsqueeze(0))
+        pushed = linearized.push_forward(pulled)
+    except ChangedPassError as error:
+        raise UserError(
+            "the network has a derivative of its own (an autograd.Function) that works in place on "
+            "what it keeps and can be taken only once; let it work on copies"
+        ) from error
     through, squared = (
         (pushed[0] * w).sum().item(),
         sum(part.square().sum().item() for part in pulled),

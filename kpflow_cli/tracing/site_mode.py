@@ -26,6 +26,7 @@ from kpflow_cli.tracing.unrolled import TIME_STEP, UNROLLED
 # what stops the derivative: what follows does not depend on the parameter
 _DETACHED = {torch.detach, torch.Tensor.detach, getattr(torch.Tensor, "data").__get__}  # noqa: B009
 _NOT_IN_PLACE = {"__invert__", "__index__", "__int__"}
+_SAME_NUMBERS = {"clone", "to", "type", "type_as", "float", "double"}
 # by which a Python function of torch's asks whether a mode is in force
 _DISPATCHERS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
 
@@ -70,7 +71,7 @@ class SiteMode(TorchFunctionMode):
         if _hands_over(func):
             with self:
                 return _body(func)(*args, **kwargs)
-        made = self._views.make(func, args, kwargs) if func in ELEMENTWISE else None
+        made = self._views.make(func, args, kwargs)
         if made is not None:
             return made
         self.reorders = self.reorders or may_reorder(func, args, kwargs)
@@ -147,8 +148,9 @@ class SiteMode(TorchFunctionMode):
 
     def _note_outside(self, view: ParameterView, func: Any) -> None:
         """The first function that stands between a parameter and a linear map."""
-        made = view.functions if func in ELEMENTWISE else ()
-        self.outside.setdefault(view.name, (*made, function_name(func))[0])
+        made = [each for each in view.functions if each not in _SAME_NUMBERS]
+        acting = made[:1] if func in ELEMENTWISE and made else [function_name(func)]
+        self.outside.setdefault(view.name, acting[0])
 
     def _site_call(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -11,7 +11,7 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, Literal
 
@@ -95,14 +95,19 @@ def _trace(
     finder: StateFinder,
     others: OtherParameters,
     opaque: Collection[str] = (),
+    known: Mapping[str, Tensor | None] | None = None,
 ) -> TracedPass:
-    """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole."""
+    """As ``find_sites`` says; ``opaque`` parameters are exchanged as a whole. The real gradients
+    are then those ``known`` from a pass where none was: a backward pass may work with the
+    parameters themselves.
+    """
     watched = WatchedModule(module, inputs, finder, opaque)
     found = watched.run_perturbed()
     if finder.of_sites and not found.calls:
         refuse_no_sites(watched, found)
     refuse_impossible_state(found.state)
-    of_calls, of_shifts, real = _gradients(found, watched)
+    of_calls, of_shifts, own = _gradients(found, watched)
+    real = own if known is None else known
     kept = [index for index, gradient in enumerate(of_calls) if gradient is not None]
     direct = [name for name, gradient in of_shifts.items() if gradient is not None]
     if all(gradient is None for gradient in real.values()):
@@ -112,7 +117,7 @@ def _trace(
     refuse_infinite_gradients(real)
     unseen = find_unseen_parameters(found, of_calls, of_shifts, real)
     if unseen and others == "autograd" and not set(unseen) <= set(opaque):
-        return _trace(module, inputs, finder, others, {*opaque, *unseen})
+        return _trace(module, inputs, finder, others, {*opaque, *unseen}, real)
     if unseen:
         refuse_unseen(unseen, counted=others == "autograd")
     counting = kept if finder.mask is not None else []

@@ -136,6 +136,7 @@ class MaskedState(StateFinder):
                 f"mask: of shape {tuple(self.mask.shape)} = (B, T), but the state is of shape "
                 f"{tuple(state.shape)}"
             )
+        self.mask = self.mask.to(state.device)
         return state.masked_fill(~self.mask.unsqueeze(-1), 0)
 
 

@@ -155,7 +155,8 @@ def fit(
     is left out. Raises UserError for a name that is missing, or, where ``strict``, too many, and
     for another shape.
     """
-    wanted, names = _without_wrappers(network.state_dict()), _without_wrappers(state)
+    own_state, names = network.state_dict(), _without_wrappers(state)
+    wanted = _without_wrappers(own_state)
     prefix = max(
         _prefixes(names, wanted),
         key=lambda each: (sum(f"{each}{name}" in names for name in wanted), -len(each)),
@@ -163,7 +164,7 @@ def fit(
     own = {
         name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)
     }
-    missing = [name for name in wanted if name not in own]
+    missing = [name for name in own_state if _unwrapped(name) not in own]
     if missing:
         raise UserError(
             f"weights={place}: of another network: it has no {_listed(missing)}; it has "
@@ -175,13 +176,14 @@ def fit(
             f"weights={place}: has {_listed(unknown)}, which the network has not; strict=false "
             "leaves that out"
         )
-    for name, value in wanted.items():
-        if isinstance(value, Tensor) and _shape(own[name]) != tuple(value.shape):
+    fitting = {name: own[_unwrapped(name)] for name in own_state}
+    for name, value in own_state.items():
+        if isinstance(value, Tensor) and _shape(fitting[name]) != tuple(value.shape):
             raise UserError(
-                f"weights={place}: of another network: {name} is of shape {_shape(own[name])}, the "
-                f"network's of {tuple(value.shape)}"
+                f"weights={place}: of another network: {name} is of shape "
+                f"{_shape(fitting[name])}, the network's of {tuple(value.shape)}"
             )
-    return {name: own[_unwrapped(name)] for name in network.state_dict()}
+    return fitting
 
 
 def _unwrapped(name: Any) -> str:

@@ -160,6 +160,28 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]] = {
         X,
         {},
     ),
+    "a rate that is one number, counted": (
+        lambda: Network(lambda s, x: s.r.clamp(0, 1) * s.a(x), r=(), a=nn.Linear(4, 5)),
+        X,
+        {},
+    ),
+    "bilinear, counted": (
+        lambda: Network(lambda s, x: s.b(x, s.a(x)), a=nn.Linear(4, 5), b=nn.Bilinear(4, 5, 2)),
+        X,
+        {},
+    ),
+    "spectral norm, counted": (
+        lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 5)), nn.Tanh()),
+        X,
+        {},
+    ),
+    "orthogonal recurrent weights, counted": (
+        lambda: nn.utils.parametrizations.orthogonal(
+            nn.RNN(4, 3, batch_first=True), "weight_hh_l0"
+        ),
+        X,
+        {},
+    ),
     "PReLU, counted": (
         lambda: nn.Sequential(nn.Linear(4, 5), nn.PReLU()),
         X,
@@ -343,6 +365,16 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
     ),
     "its own generator": (u.OwnGenerator, X, "different states"),
     "noise in a submodule": (lambda: nn.Sequential(u.NoisyLoop(), nn.Linear(3, 3)), X, "from 0 on"),
+    "backward in place": (
+        lambda: Network(lambda s, x: u.WorkingInPlace.apply(s.a(x)), a=nn.Linear(4, 3)),
+        X,
+        "works in place on what it keeps",
+    ),
+    "an adjoint solver": (
+        lambda: Network(lambda s, x: u.Adjoint.apply(s.a, x, *s.a.parameters()), a=nn.Linear(4, 4)),
+        X,
+        "a.weight, a.bias: .*a backward pass that works with the parameter itself",
+    ),
     "backward not differentiable": (
         lambda: Network(
             lambda s, x: s.b(u.OnceDifferentiable.apply(s.a(x))),
@@ -508,6 +540,12 @@ def two_layers(module: nn.Module, x: Tensor) -> list[Tensor]:
     return [x, x, *sides[0], below, below, *sides[1]]
 
 
+def attention_by_einsum(self: Network, inputs: Tensor) -> Tensor:
+    hidden = self.a(inputs)
+    weights = torch.softmax(torch.einsum("bid,bjd->bij", hidden, hidden), -1)
+    return torch.einsum("bij,bjd->bid", weights, hidden)
+
+
 # name: (network, its site variables in the order of the state's rows)
 ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], list[Tensor]]]] = {
     "time first": (lambda: nn.GRU(4, 5), lambda m, x: [x, earlier(m(x)[0], 0)]),
@@ -538,6 +576,10 @@ ROWS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor], list[Tens
             ),
             a=nn.Linear(4, 3),
         ),
+        lambda _, x: [x],
+    ),
+    "attention by einsum": (
+        lambda: Network(attention_by_einsum, a=nn.Linear(4, 4)),
         lambda _, x: [x],
     ),
     "times put in another order": (

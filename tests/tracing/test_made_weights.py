@@ -91,6 +91,7 @@ MADE: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "lower triangle": (of_weight(lambda w: 2 * w.tril()), True),
     "all off": (of_weight(lambda w: w * 0), True),
     "one minus": (of_weight(lambda w: 1 - 1 / (1 + w.exp())), True),
+    "signs on a diagonal": (of_weight(lambda w: w.abs() @ torch.diag(SIGNS)), True),
     "fixed part": (of_weight(lambda w: w * MASK + MASK.flip(0)), True),
     "expanded": (of_weight(lambda w: w.tanh().expand(3, 4), 1, 4), False),
     "two parts": (

@@ -88,6 +88,11 @@ def test_gains_are_beside_the_core_as_biases_are() -> None:
     v = X.flatten(0, 1)
     assert relative_error(ntk.core.dense(), torch.kron(v @ v.T, torch.eye(4).double())) < 1e-12
     assert (ntk.why_no_core, ntk.beside_core) == (None, "g (in exp)")
+    # each number of the gain is a site output of its own
+    spectrum = ntk.parameter_operator.eigenvalues()
+    assert spectrum is not None
+    exact = torch.linalg.eigvalsh(ntk.parameter_operator.dense()).flip(0)
+    torch.testing.assert_close(spectrum, exact[: len(spectrum)], rtol=0, atol=1e-12 * exact[0])
 
 
 @pytest.mark.parametrize("state", [first, None])

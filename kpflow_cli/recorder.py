@@ -14,19 +14,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from kpflow_cli.config.declarations import keys_of
-from kpflow_cli.config.schema import Analysis
-from kpflow_cli.config.validation import check_keys, identity, read_only
+from kpflow_cli.config.validation import check_analysis, identity, read_only
 from kpflow_cli.errors import UserError
 from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation, UnlabelledEvaluation
 from kpflow_cli.models.existing import ExistingNetwork, train_only
+from kpflow_cli.plotting.loading import load_plots
 from kpflow_cli.run.checkpoints import Rows
 from kpflow_cli.run.folder import RunFolder, open_run_folder
 from kpflow_cli.run.layout import CHECKPOINTS
 from kpflow_cli.run.measuring import measure_step
 from kpflow_cli.run.measuring_plan import MeasuringPlan, WeightSource
-from kpflow_cli.run.recording import Plots, Recording, tell
+from kpflow_cli.run.recording import Recording, tell
 from kpflow_cli.task import Batch, GivenTrials
 
 # what DistributedDataParallel and torch.compile call the network within
@@ -250,19 +249,12 @@ class Recorder:
         recording, self._recording = self._recording, None
         with self._open:
             if error[0] is None and recording is not None:
-                recording.finish(_load_plots())
+                recording.finish(load_plots())
             closed = self._open.pop_all()
         try:
             return closed.__exit__(*error)
         finally:
             tell(str(self.path))
-
-
-def _load_plots() -> Plots:
-    # matplotlib and a second of time, only where something is drawn
-    from kpflow_cli.plotting.run_plots import PLOTS
-
-    return PLOTS
 
 
 def _analysis(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,7 +266,7 @@ def _analysis(changes: Mapping[str, Any]) -> dict[str, Any]:
         written = (resources.files("kpflow_cli.configs") / f"analysis/{name}.yaml").read_text()
         loaded: Any = OmegaConf.to_container(OmegaConf.create(written))
         values |= {key: value for key, value in loaded.items() if key != "defaults"}
-    return check_keys(keys_of(Analysis), {**values, **changes}, "analysis")
+    return check_analysis({**values, **changes})
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

@@ -1,4 +1,6 @@
-"""The plots of a run, where matplotlib can be had."""
+"""The plots of a run, loaded where they are drawn: matplotlib takes a second, and may be
+missing.
+"""
 
 from __future__ import annotations
 

@@ -38,9 +38,8 @@ def available_source() -> str:
     return "espeak-ng" if shutil.which("espeak-ng") else "formants"
 
 
-def speak(source: str, batch: int, trials: int, seconds: float) -> Tensor:
+def speak(source: str, batch: int, trials: int, samples: int) -> Tensor:
     """Sound ``(trials, samples)`` at 16 kHz, within [-1, 1]: the same for the same arguments."""
-    samples = round(seconds * RATE)
     if source == "formants":
         return _babble(trials, samples, torch.Generator().manual_seed(batch))
     texts = [SENTENCES[(batch * trials + trial) % len(SENTENCES)] for trial in range(trials)]

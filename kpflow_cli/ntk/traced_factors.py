@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.func import vjp, vmap
+from torch.nn import functional
 
 from kpflow_cli.operators.base import LinearOperator
 from kpflow_cli.tracing.linearized_pass import PASS_BYTES
 from kpflow_cli.tracing.site_call import SiteCall
+from kpflow_cli.tracing.site_rows import by_site
 from kpflow_cli.tracing.site_search import TracedPass
 
 
@@ -79,6 +81,10 @@ class SiteDerivative(LinearOperator):
             if separate
             else {name: traced.parameters[name] for name in _names(self._calls)}
         )
+        self._groups = [
+            (indices, _join_variables([self._calls[index] for index in indices], traced))
+            for indices in by_site(self._calls)
+        ]
         self.in_shape = (sum(parameter.numel() for parameter in self.parameters.values()),)
         self.out_shape = (sum(call.shape.numel() for call in self._calls),)
         self.dtype, self.device = traced.dtype, traced.state.device
@@ -93,17 +99,30 @@ class SiteDerivative(LinearOperator):
             owner: part.reshape(parameter.shape).to(parameter.dtype)
             for (owner, parameter), part in parts
         }
-        outputs = []
-        for call, counted in zip(self._calls, self._counted, strict=True):
-            if not self._separate:
-                found = call.output(values)
-            elif call.site in values:
-                found = call.map.weight_part(values[call.site])
-            else:
-                found = flat.new_zeros(call.shape)
-            counting = found if counted is None else found * counted
-            outputs.append(counting.reshape(-1).to(self.dtype))
+        outputs = [flat] * len(self._calls)
+        for indices, variables in self._groups:
+            calls = [self._calls[index] for index in indices]
+            for index, found in zip(indices, self._of_site(calls, variables, values), strict=True):
+                counted = self._counted[index]
+                counting = found if counted is None else found * counted
+                outputs[index] = counting.reshape(-1).to(self.dtype)
         return torch.cat(outputs)
+
+    def _of_site(
+        self, calls: Sequence[SiteCall], variables: Tensor | None, values: dict[str, Tensor]
+    ) -> list[Tensor]:
+        """u of each call of a site; by one product where all their ``variables`` are joined."""
+        first = calls[0]
+        if variables is not None and first.weight is not None:
+            weight = values[first.site] if self._separate else first.weight.of(values)
+            bias = None if self._separate or first.bias is None else first.bias.of(values)
+            joined = functional.linear(variables, weight, bias)
+            return list(joined.split([call.shape[:-1].numel() for call in calls]))
+        if not self._separate:
+            return [call.output(values) for call in calls]
+        if first.site in values:
+            return [call.map.weight_part(values[first.site]) for call in calls]
+        return [next(iter(values.values())).new_zeros(call.shape) for call in calls]
 
     def _apply(self, block: Tensor) -> Tensor:
         return _over_block(self._outputs, block, self.out_shape)
@@ -111,6 +130,19 @@ class SiteDerivative(LinearOperator):
     def _apply_adjoint(self, block: Tensor) -> Tensor:
         pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
         return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
+
+
+def _join_variables(calls: Sequence[SiteCall], traced: TracedPass) -> Tensor | None:
+    """v of all calls of a site row by row, ``(rows, d)``, where it is called several times, as by
+    the loop of a recurrence, and they are all products with one matrix; None otherwise.
+    """
+    first = calls[0]
+    several = len(calls) > 1 and all(call.map.function == "linear" for call in calls)
+    if not several or first.weight is None or first.weight.of(traced.parameters).ndim != 2:
+        return None
+    variables = [call.map.variables() for call in calls]
+    known = [each.reshape(-1, each.shape[-1]) for each in variables if each is not None]
+    return torch.cat(known) if len(known) == len(calls) else None
 
 
 def _spread(call: SiteCall, rows: Tensor) -> Tensor:

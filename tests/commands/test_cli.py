@@ -183,8 +183,8 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         (
             ["rum"],
             (
-                "no command 'rum' (did you mean 'run'?); valid: run, verify, figure, claims, "
-                "table, bench, list"
+                "no command 'rum' (did you mean 'run'?); valid: run, measure, verify, figure, "
+                "claims, table, bench, list"
             ),
         ),
         (["list", "x"], "list takes no arguments, got 'x'"),
@@ -211,7 +211,7 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         (["run", "task=[memorypro]"], "task: choose one, by its name alone;"),
         (
             ["run", "task=memorpro"],
-            "no task 'memorpro' (did you mean 'memorypro'?); valid: attention, memorypro",
+            "no task 'memorpro' (did you mean 'memorypro'?); valid: arrays, attention, flipflop, ",
         ),
         (
             ["run", "model=gur"],
@@ -413,9 +413,10 @@ def _completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("kpflow ", ["run", "verify", "figure", "claims", "table", "bench", "list"]),
+        ("kpflow ", ["run", "measure", "verify", "figure", "claims", "table", "bench", "list"]),
         ("kpflow ve", ["verify"]),
-        ("kpflow run task=m", ["task=memorypro"]),
+        ("kpflow run task=m", ["task=memorypro", "task=multitask"]),
+        ("kpflow measure weights_", ["weights_key=", "weights_only="]),
         ("kpflow run model=v", ["model=vanilla_rnn"]),
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),

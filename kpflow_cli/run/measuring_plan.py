@@ -260,7 +260,9 @@ class MeasuringPlan(ABC):
         """The model as it is now on the evaluation trials, with the state that the analysis
         chooses.
         """
-        return self.trajectories()[0]
+        found = self.model.trajectory(self.evaluation.batch.inputs, self._state)
+        # one that can be rounded is that of double precision, rounded
+        return found if found.traced is not None else self.trajectories()[0]
 
     def trajectories(self) -> tuple[Trajectory, Trajectory | None]:
         """That of the model as it is now, in the precision of the run, and the same in double

@@ -129,8 +129,8 @@ def draw_effective_ranks(tables: Tables) -> StyledFigure:
         for order, reduction in enumerate(reductions):
             _draw_control(panel, tables, "effective_rank", reduction, order)
         panel.set_title(title)
-        panel.set_ylim(bottom=0)
         panel.margins(y=0.1)
+        panel.set_ylim(bottom=0)
     row[0].set_ylabel("effective rank of NTK$_S$")
     handles, labels = row[-1].get_legend_handles_labels()
     if len(labels) > 1:

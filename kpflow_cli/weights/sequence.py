@@ -13,7 +13,14 @@ from typing import Any
 from torch import nn
 
 from kpflow_cli.errors import UserError, reason_of
-from kpflow_cli.weights.state_dicts import SUFFIXES, fit, read_content, shard_of, state_dict_in
+from kpflow_cli.weights.state_dicts import (
+    INDEX,
+    SUFFIXES,
+    fit,
+    read_content,
+    shard_of,
+    state_dict_in,
+)
 
 # what a file's name says its step by, the surest first
 _STEPS = (
@@ -23,7 +30,6 @@ _STEPS = (
 )
 # by which a checkpoint says its own step
 _STEP_KEYS = ("global_step", "step", "iteration", "iter", "epoch")
-_INDEX = ".index.json"
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def _list_paths(written: str) -> list[Path]:
         within = path / "checkpoints" if (path / "checkpoints").is_dir() else path
         found = [each for each in within.iterdir() if each.suffix in SUFFIXES]
         # an index names its shards
-        indices = [each for each in within.iterdir() if each.name.endswith(_INDEX)]
+        indices = [each for each in within.iterdir() if each.name.endswith(INDEX)]
         if indices:
             sharded = [each for each in found if shard_of(each) is None]
             found = [*sharded, *indices]
@@ -122,9 +128,9 @@ def _list_paths(written: str) -> list[Path]:
     if not found:
         raise UserError(f"weights={written}: no such file")
     for each in found:
-        if each.suffix not in SUFFIXES and not each.name.endswith(_INDEX):
+        if each.suffix not in SUFFIXES and not each.name.endswith(INDEX):
             raise UserError(
-                f"weights={each}: of an unknown kind; valid: *{', *'.join(SUFFIXES)}, *{_INDEX}"
+                f"weights={each}: of an unknown kind; valid: *{', *'.join(SUFFIXES)}, *{INDEX}"
             )
     return found
 
@@ -143,7 +149,7 @@ def _join_shards(paths: list[Path]) -> list[tuple[Path, ...]]:
 
 def _step_of(path: Path) -> int | None:
     shard = shard_of(path)
-    stem = Path(shard[0]).stem if shard else path.name.removesuffix(_INDEX).rsplit(".", 1)[0]
+    stem = Path(shard[0]).stem if shard else path.name.removesuffix(INDEX).rsplit(".", 1)[0]
     named = next((found for pattern in _STEPS if (found := pattern.findall(stem))), None)
     return int(named[-1]) if named else None
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kpflow_cli.errors import UserError, nearest, reason_of
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-_INDEX = ".index.json"
+INDEX = ".index.json"
 # a wrapper's name for the network within, wherever it stands in a path
 _WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")
@@ -33,7 +33,7 @@ def read_content(path: Path, *, weights_only: bool = True) -> Any:
     ``weights_only`` is False.
     """
     try:
-        if path.name.endswith(_INDEX):
+        if path.name.endswith(INDEX):
             return _read_shards(path, weights_only=weights_only)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)

@@ -275,8 +275,8 @@ def test_a_run_of_kpflow_is_measured_on_other_trials(place: Path) -> None:
     assert _value(folder, "ntk", "trace", 2) == pytest.approx(dense.trace().item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("target", "fresh"), [("torch.nn.LSTM", True), ("nets.pretrained", True)])
-def test_control_is_the_same_network_drawn_afresh(place: Path, target: str, fresh: bool) -> None:
+@pytest.mark.parametrize("target", ["torch.nn.LSTM", "nets.pretrained"])
+def test_control_is_the_same_network_drawn_afresh(place: Path, target: str) -> None:
     words = LSTM[1:] if target == "torch.nn.LSTM" else ()
     folder = _measure(
         place,

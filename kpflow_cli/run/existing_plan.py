@@ -34,6 +34,9 @@ from kpflow_cli.run.replay import Replay
 from kpflow_cli.task import Batch, GivenTrials
 from kpflow_cli.weights.sequence import Reading, WeightFile, find_weights
 
+# records that show a loss or targets
+_OF_TARGETS = {"outputs", "error_propagation"}
+
 
 class ExistingPlan(MeasuringPlan):
     """What ``kpflow measure`` is asked for; with ``follow=False`` the network alone, for weights
@@ -217,8 +220,8 @@ class ExistingPlan(MeasuringPlan):
     def _evaluation(self, inputs: Tensor, channels: int, dtype: torch.dtype) -> Evaluation:
         config = self.config
         if config.targets is None:
-            if "outputs" in config.analysis.records:
-                raise UserError("analysis.records=outputs: needs targets=")
+            for name in _OF_TARGETS.intersection(config.analysis.records):
+                raise UserError(f"analysis.records={name}: needs targets=")
             return UnlabelledEvaluation(inputs, dtype, self.device)
         targets = read_array(config.targets, "targets", config.targets_key)
         if not config.batch_first and targets.ndim >= 2:

@@ -311,6 +311,7 @@ def test_control_is_the_same_network_drawn_afresh(place: Path, target: str) -> N
         ((*LSTM, "lengths=lengths.npy"), "lengths=lengths.npy"),
         ((*LSTM, "inputs=missing.npy"), "inputs=missing.npy: no such file"),
         ((*LSTM, "weight=x.pt"), "weight"),
+        ((*LSTM, "analysis.records=[outputs]"), "analysis.records=outputs: needs targets="),
         ((), "model.target: no value"),
     ],
 )

@@ -39,6 +39,9 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     # outlines that stay text in the PDF
     "pdf.fonttype": 42,
+    # text that stays text in the SVG, and ids that are the same each time
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kpflow",
     "savefig.dpi": 200,
 }
 

@@ -137,6 +137,12 @@ class RunFolder:
             return all((self.path / each).exists() for each in names)
         return all(is_intact(self.path, each, self._checksums) for each in names)
 
+    def read_intact(self, name: str) -> str | None:
+        """The text of a file that is there as it was written, else None."""
+        if not is_intact(self.path, name, self._checksums):
+            return None
+        return (self.path / name).read_text().rstrip()
+
     def write_status(self, status: dict[str, Any]) -> None:
         """Write run.json, then the manifest of all that was written so far."""
         content = {**status, "manifest": MANIFEST}

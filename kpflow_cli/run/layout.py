@@ -5,6 +5,7 @@ from __future__ import annotations
 CONFIG = "config.yaml"
 STATUS = "run.json"
 MANIFEST = "SHA256SUMS"
+SUMMARY = "summary.txt"
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 PLOTS = "plots"

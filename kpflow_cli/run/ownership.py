@@ -9,7 +9,16 @@ from omegaconf import OmegaConf
 
 from kpflow_cli.errors import UserError, reason_of
 from kpflow_cli.run.identity import describe_difference, same_values
-from kpflow_cli.run.layout import CHECKPOINTS, CONFIG, LOCK, MANIFEST, PLOTS, STATUS, TRACKER
+from kpflow_cli.run.layout import (
+    CHECKPOINTS,
+    CONFIG,
+    LOCK,
+    MANIFEST,
+    PLOTS,
+    STATUS,
+    SUMMARY,
+    TRACKER,
+)
 from kpflow_cli.run.manifest import checksum, read_manifest
 from kpflow_cli.run.whole_files import is_partial
 
@@ -72,7 +81,7 @@ def _is_own(entry: Path) -> bool:
     """Whether a run leaves such an entry where it dies in its first moments, or where its folder is
     being removed while it writes; what is in it is checked when it is read.
     """
-    names = (LOCK, CHECKPOINTS, PLOTS, STATUS, MANIFEST, TRACKER)
+    names = (LOCK, CHECKPOINTS, PLOTS, STATUS, MANIFEST, SUMMARY, TRACKER)
     beside = (entry.with_name(CHECKPOINTS), entry.with_name(MANIFEST))
     return (
         entry.name in names

@@ -15,7 +15,9 @@ from torch import Tensor
 from kpflow_cli.errors import FailedRunError, UnwrittenFileError, describe_machine_error
 from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import Drawing, RunFolder
+from kpflow_cli.run.layout import SUMMARY
 from kpflow_cli.run.status import Stopwatch, describe_status
+from kpflow_cli.run.summary import lay_out, summarize
 from kpflow_cli.run.tables import plain_rows
 from kpflow_cli.trackers.tracking import Tracking
 
@@ -74,6 +76,8 @@ class Recording:
             if outcome != "interrupted":
                 self._error = f"{type(error).__name__}: {error}"
             with suppress(FailedRunError):
+                if outcome == "diverged":
+                    tell(self._summarize(outcome, self._folder.read_tables()))
                 self.write_status(outcome)
             raise
         self.write_status("complete")
@@ -111,8 +115,8 @@ class Recording:
         self.write_status("interrupted")
 
     def finish(self, plots: Plots) -> None:
-        """Write CSV files and plots: all of them, or, where the run was complete before, those that
-        are missing or damaged.
+        """Write CSV files, plots and summary: all of them, or, where the run was complete before,
+        those that are missing or damaged. The summary is told.
         """
         self._stopwatch.switch("plotting")
         if not self.was_complete:
@@ -125,10 +129,22 @@ class Recording:
         wanted = [
             name for name in plots if not (self.was_complete and self._folder.has_drawing(name))
         ]
-        written = self._folder.read_tables() if wanted else {}
-        drawn = [name for name in wanted if self._draw(name, partial(plots[name], written))]
-        if self.was_complete and (self._damaged or drawn):
+        summary = self._folder.read_intact(SUMMARY) if self.was_complete else None
+        written = self._folder.read_tables() if wanted or not summary else {}
+        changed = [name for name in wanted if self._draw(name, partial(plots[name], written))]
+        if not summary:
+            summary = self._summarize("complete", written)
+            changed.append(SUMMARY)
+        if self.was_complete and (self._damaged or changed):
             self._folder.write_manifest()
+        tell(summary)
+
+    def _summarize(self, status: str, tables: Mapping[str, pd.DataFrame]) -> str:
+        """The run in words, written down."""
+        outcome = {"status": status, "error": self._error, "config": self._identity}
+        text = lay_out(summarize(tables, outcome))
+        self._folder.write(SUMMARY, f"{text}\n".encode())
+        return text
 
     def _draw(self, name: str, draw: Callable[[], Drawing | None]) -> bool:
         """Draw a plot and write it down; whether that was possible."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,10 @@ _DESCRIPTION = """\
 Make the runs that a figure needs, but for those that are there already, and draw it from their CSV
 files. The same command continues what was interrupted. Writes figN.pdf, figN.png, figN.csv (the
 numbers drawn), figN_claims.csv and figN.json (what made them).
+
+With --from it is drawn from the numbers that a folder keeps, without any run: figN.csv or
+figN.csv.gz, and figN.json. figures/reference keeps those of the paper's size. Figures that are not
+named are all that the folder keeps.
 """
 _EPILOG = """\
 {keys}
@@ -30,7 +34,14 @@ _EPILOG = """\
   kpflow figure 3 profile=paper        networks and trainings of the paper's size: hours
   kpflow figure 1 2 7 8                several
   kpflow figure 3 seed=5 model.gain=2  other runs: keys of `kpflow run` (`kpflow run --help`)
+  kpflow figure 3 --from figures/reference
+                                       figure 3 at the paper's size, from kept numbers: seconds
+  kpflow figure --from figures/output output_dir=figures/output
+                                       all that were made, drawn anew: pictures alone are written
 """
+
+# keys that tell nothing of runs
+_OF_PICTURES = ("output_dir=",)
 
 
 @dataclass
@@ -48,8 +59,9 @@ class Asked:
 
     Attributes:
         names: of the figures, each with its companions; all that have the profile, for a list of
-            none in particular.
+            none in particular, and none for all that a folder keeps.
         overrides: keys of the runs.
+        kept: folder whose numbers are drawn, in place of runs.
     """
 
     names: list[str]
@@ -59,6 +71,7 @@ class Asked:
     runs_dir: Path
     lists: bool
     estimates: bool
+    kept: Path | None = None
 
 
 def execute(words: list[str]) -> None:
@@ -67,6 +80,14 @@ def execute(words: list[str]) -> None:
 
     specs = read_figure_specs()
     asked = read_arguments(words, specs)
+    if asked.kept is not None:
+        from kpflow_cli.reproduction import kept
+
+        if asked.lists:
+            kept.list_kept(asked.names, asked.kept, specs)
+        else:
+            kept.redraw_figures(asked.names, asked.kept, asked.output_dir)
+        return
     from kpflow_cli.reproduction import command
 
     order = command.Order(specs, asked.names, asked.profile, asked.overrides, asked.runs_dir)
@@ -92,19 +113,26 @@ def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
             name for word in named for name in _find_figures(word, specs, parser.options())
         )
     )
-    _check_profile(settings.profile, names, specs)
-    if not names and not read.list:
-        raise UserError(
-            f"which figure? {_numbers(specs)}; `kpflow figure --list` says what they show"
-        )
+    overrides = [word for word in read.word if "=" in word and not word.startswith(own)]
+    kept = None if read.kept is None else read_path(read.kept, "--from")
+    if kept is not None:
+        _refuse_beside_kept([word for word in read.word if "=" in word], estimates=read.estimate)
+    else:
+        _check_profile(settings.profile, names, specs)
+        if not names and not read.list:
+            raise UserError(
+                f"which figure? {_numbers(specs)}; `kpflow figure --list` says what they show"
+            )
+        names = names or [name for name, spec in specs.items() if settings.profile in spec.profiles]
     return Asked(
-        names or [name for name, spec in specs.items() if settings.profile in spec.profiles],
-        [word for word in read.word if "=" in word and not word.startswith(own)],
+        names,
+        overrides,
         settings.profile,
         read_path(settings.output_dir, "output_dir"),
         read_path(settings.runs_dir, "runs_dir"),
         read.list,
         read.estimate,
+        kept,
     )
 
 
@@ -112,7 +140,9 @@ def build_parser() -> Parser:
     """Its options."""
     parser = Parser(
         "figure",
-        "NUMBER ... [KEY=VALUE ...] [--estimate]\n       kpflow figure --list [KEY=VALUE ...]",
+        "NUMBER ... [KEY=VALUE ...] [--estimate]\n"
+        "       kpflow figure [NUMBER ...] --from FOLDER [output_dir=FOLDER]\n"
+        "       kpflow figure --list [KEY=VALUE ...] [--from FOLDER]",
         _DESCRIPTION,
         _EPILOG.format(keys=describe_keys(FigureSettings)),
     )
@@ -122,7 +152,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--list",
         action="store_true",
-        help="what each shows, what it costs, whether its runs are there",
+        help="what each shows, what it costs, whether its runs are there; with --from what is kept",
     )
     parser.add_argument(
         "--estimate",
@@ -130,7 +160,25 @@ def build_parser() -> Parser:
         help="how long it would take on this machine, by trying a little of it; one of more than "
         "an hour says it unasked before it starts",
     )
+    parser.add_argument(
+        "--from",
+        dest="kept",
+        metavar="FOLDER",
+        help="draw from the numbers that a folder keeps, such as figures/reference; no runs",
+    )
     return parser
+
+
+def _refuse_beside_kept(keys: Sequence[str], *, estimates: bool) -> None:
+    """Raises UserError for what speaks of runs, of which kept numbers need none."""
+    if estimates:
+        raise UserError("--estimate tells what runs would take; --from needs none")
+    for word in keys:
+        if not word.startswith(_OF_PICTURES):
+            raise UserError(
+                f"{word}: is said of runs, and --from draws kept numbers as they are; valid "
+                f"beside it: {', '.join(_OF_PICTURES)}"
+            )
 
 
 def _find_figures(word: str, specs: Mapping[str, FigureSpec], options: list[str]) -> list[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +10,20 @@ import pandas as pd
 
 from kpflow_cli import __version__
 from kpflow_cli.errors import FailedRunError
-from kpflow_cli.reproduction.claims import Claim, list_claims
+from kpflow_cli.reproduction.claims import list_claims
+from kpflow_cli.reproduction.figure_code import (
+    Figure,
+    claims_bytes,
+    read_figure_table,
+    save_pictures,
+)
 from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
-from kpflow_cli.run.folder import Drawing
 from kpflow_cli.run.manifest import checksum
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 # runs named one by one in what a figure leaves; of more, only the sweep file that lists them
 _LISTED = 50
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure's code, which knows nothing of configurations and files.
-
-    Attributes:
-        name: such as ``fig4``.
-        data: from the CSV files of its runs, each stem one table with columns ``run`` and ``seed``,
-            to all that is drawn.
-        draw, claims: from that table.
-    """
-
-    name: str
-    data: Callable[[dict[str, pd.DataFrame]], pd.DataFrame]
-    draw: Callable[[pd.DataFrame], Drawing]
-    claims: Callable[[pd.DataFrame], list[Claim]]
 
 
 def build(
@@ -55,13 +40,12 @@ def build(
     content = csv_bytes(_gather(figure, runs))
     write_whole(place.with_suffix(".csv"), content)
     # drawing and claims see what a reader of the file sees
-    data = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
+    data = read_figure_table(content)
     claims = figure.claims(data)
-    rows = pd.DataFrame([claim.row() for claim in claims])
-    write_whole(output_dir / f"{figure.name}_claims.csv", csv_bytes(rows))
+    write_whole(output_dir / f"{figure.name}_claims.csv", claims_bytes(claims))
     made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs "
     made_by += _name_folders(runs, sweep_file)
-    _save(figure.draw(data), place, made_by)
+    save_pictures(figure.draw(data), place, made_by)
     tables = (f"{figure.name}.csv", f"{figure.name}_claims.csv")
     origin = {
         "figure": figure.name,
@@ -87,17 +71,6 @@ def _gather(figure: Figure, runs: list[FigureRun]) -> pd.DataFrame:
             f"{figure.name}: its runs do not hold what it shows ({type(error).__name__}: {error}); "
             "keys of `analysis` say what is measured"
         ) from error
-
-
-def _save(drawing: Drawing, place: Path, made_by: str) -> None:
-    """As PDF and PNG, both of which say what made them."""
-    for suffix, metadata in (
-        ("pdf", {"Creator": made_by, "CreationDate": None}),
-        ("png", {"Software": made_by}),
-    ):
-        buffer = io.BytesIO()
-        drawing.savefig(buffer, format=suffix, metadata=metadata)
-        write_whole(place.with_suffix(f".{suffix}"), buffer.getvalue())
 
 
 def _name_folders(runs: list[FigureRun], sweep_file: Path) -> str:

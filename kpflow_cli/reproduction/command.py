@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from kpflow_cli.attempts import Failure, raise_failures
 from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.reproduction.building import Figure, build
+from kpflow_cli.reproduction.building import build
+from kpflow_cli.reproduction.figure_code import Figure, load_figure
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete
@@ -95,12 +95,7 @@ def make_figures(order: Order, output_dir: Path) -> None:
 
 def _prepare(name: str, order: Order) -> tuple[Figure, list[FigureRun]]:
     """The code of a figure and its runs. Raises UserError for what any of them would refuse."""
-    try:
-        code = importlib.import_module(f"kpflow_cli.figures.{name}")
-        figure = Figure(name, code.data, code.draw, code.claims)
-    except Exception as error:
-        # matplotlib itself, for one, where it cannot read a configuration of the user's
-        raise UserError(f"its code cannot be imported ({error})") from None
+    figure = load_figure(name)
     runs = order.runs(name)
     check_points(find_missing(runs))
     return figure, runs

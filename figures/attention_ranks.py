@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kpflow_cli.estimators.estimate import Estimate
-from kpflow_cli.plotting.style import StyledFigure, choose_line_look
+from kpflow_cli.plotting.style import choose_line_look
 from kpflow_cli.reproduction.claims import Claim, at_most
 
+from .seed_bands import count_seeds, draw_seeds, gather_seeds, make_band_handle
 from .seeds import average_over_seeds, average_seeds
 from .table import (
     UNKNOWN,
@@ -36,6 +39,9 @@ RANKS = {
 }
 # of the site variables: of what is projected, which is the inputs, and of all sites together
 OF_V = {"input": ("v_projection", "full"), "v": ("v", "full")}
+_MARKER_SIZES = (4.8, 3.6, 2.5, 1.4)
+_INPUTS: dict[str, Any] = {"linestyle": (0, (2, 2)), "linewidth": 0.9, "alpha": 0.75}
+_BOUND: dict[str, Any] = {"color": "0.6", "linewidth": 0.6}
 
 
 def tabulate_ranks(
@@ -83,50 +89,40 @@ def average_lines(data: pd.DataFrame, panel: str, series: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: dict[str, str]) -> None:
-    """Temporal ranks of several series with error bars, dashed the effective dimension of what
-    comes in, grey the rank that is n_in.
+def draw_ranks(panel: Axes, data: pd.DataFrame, name: str, labels: Iterable[str]) -> None:
+    """Temporal ranks of several series with bands, dashed the effective dimension of what comes in,
+    grey the rank that is n_in.
     """
     places = []
-    for order, (series, label) in enumerate(labels.items()):
-        look = choose_line_look(order)
-        rows = average_lines(data, name, series)
-        panel.errorbar(
-            rows["x"],
-            rows["value"],
-            rows["stderr"],
-            label=label,
-            markersize=2.5,
-            linewidth=1.0,
-            elinewidth=0.7,
-            **look,
-        )
-        inputs = average_lines(data, "input", series)
-        panel.plot(
-            inputs["x"],
-            inputs["value"],
-            color=look["color"],
-            linestyle=(0, (2, 2)),
-            linewidth=0.9,
-            alpha=0.75,
-        )
+    for order, series in enumerate(labels):
+        look = choose_rank_look(order)
+        rows = pick(data, panel=name, series=series)
+        draw_seeds(panel, rows, **look)
+        inputs = gather_seeds(pick(data, panel="input", series=series))
+        panel.plot(inputs["x"], inputs["value"], color=look["color"], **_INPUTS)
         places += [rows["x"].min(), rows["x"].max()]
     ends = [min(places), max(places)]
-    panel.plot(ends, ends, color="0.6", linewidth=0.6, zorder=0)
+    panel.plot(ends, ends, zorder=0, **_BOUND)
     panel.set(xscale="log", yscale="log")
 
 
-def add_rank_legend(figure: StyledFigure, panel: Axes, *, ncols: int) -> None:
-    """One legend for panels of ``draw_ranks``, below them all."""
-    handles, labels = panel.get_legend_handles_labels()
-    handles.append(Line2D([], [], color="0.3", linestyle=(0, (2, 2)), linewidth=0.9))
-    handles.append(Line2D([], [], color="0.6", linewidth=0.6))
-    figure.legend(
-        handles,
-        [*labels, "effective dimension of inputs", "rank = dimension"],
-        loc="outside lower center",
-        ncols=ncols,
-    )
+def choose_rank_look(order: int) -> dict[str, Any]:
+    """Of one of several lines that may lie on one another: later ones have smaller markers."""
+    size = _MARKER_SIZES[order % len(_MARKER_SIZES)]
+    return choose_line_look(order) | {"linewidth": 0.9, "markersize": size}
+
+
+def list_rank_handles(data: pd.DataFrame, labels: Iterable[str]) -> list[Artist]:
+    """The legend of ``draw_ranks``, with the series in words."""
+    return [
+        *(
+            Line2D([], [], label=words, **choose_rank_look(order))
+            for order, words in enumerate(labels)
+        ),
+        make_band_handle(count_seeds(pick(data, panel="input"))),
+        Line2D([], [], color="0.3", label="effective dimension of inputs", **_INPUTS),
+        Line2D([], [], label="rank = dimension", **_BOUND),
+    ]
 
 
 def judge_following(data: pd.DataFrame, panel: str, series: Sequence[str], words: str) -> Claim:

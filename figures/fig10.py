@@ -14,7 +14,6 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     StyledFigure,
     add_letter,
-    choose_line_look,
     lay_out_mosaic,
     styled,
 )
@@ -27,18 +26,23 @@ from .attention_ranks import (
     RANKS,
     REDUCTIONS,
     TRIALS,
-    add_rank_legend,
     average_lines,
+    choose_rank_look,
     divide,
     draw_ranks,
     judge_following,
+    list_rank_handles,
     pick_largest,
     raise_above_one,
     tabulate_networks,
     tabulate_ranks,
 )
+from .seed_bands import count_seeds, draw_seeds_with_bars, make_bar_handle
 from .seeds import average_over_seeds
 from .table import Tables, pick, stack
+
+# between the bars of different numbers of heads, which else hide one another
+_STEP_ASIDE = 1.04
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -93,26 +97,35 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         panels[f"{reduction}_{first}"].set_ylabel(f"temporal rank of NTK$_S$,\n{words}")
     fewest = next(iter(runs[first].values()))
     panels[f"ratio_{first}"].set_ylabel(f"over the rank\nwith {fewest}, mean")
-    add_rank_legend(figure, next(iter(panels.values())), ncols=6)
+    handles = list_rank_handles(data, runs[first].values())
+    bars = make_bar_handle(count_seeds(pick(data, panel="input")))
+    bars.set_label(f"g to i: {bars.get_label()}")
+    figure.legend(handles=[*handles, bars], loc="outside lower center", ncols=4)
     return figure
 
 
 def _draw_ratios(panel: Axes, data: pd.DataFrame, runs: list[str]) -> None:
-    first, *others = (average_lines(data, "temporal_mean", series) for series in runs)
+    """Of each seed over its own with the fewest heads, side by side at each dimension."""
+    first, *others = (pick(data, panel="temporal_mean", series=series) for series in runs)
     for order, rows in enumerate(others, start=1):
-        ratio = divide(rows, first)
-        panel.errorbar(
-            ratio["x"],
-            ratio["value"],
-            ratio["stderr"],
-            markersize=2.5,
-            linewidth=0.9,
-            elinewidth=0.7,
-            **choose_line_look(order),
-        )
+        ratio = _divide_by_seed(rows, first)
+        beside = ratio.assign(x=ratio["x"] * _STEP_ASIDE ** (order - (len(runs)) / 2))
+        draw_seeds_with_bars(panel, beside, **choose_rank_look(order) | {"markersize": 2})
     panel.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
     low, high = panel.get_ylim()
     panel.set(xscale="log", ylim=(min(low, 0.8), max(high, 1.2)))
+
+
+def _divide_by_seed(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Of each seed and dimension one value over the other, with its error."""
+    both = rows.merge(others, on=["line", "x"], suffixes=("", "_other"))
+    ratio = divide(
+        both,
+        both[["value_other", "stderr_other", "probes_other"]].set_axis(
+            ["value", "stderr", "probes"], axis=1
+        ),
+    )
+    return ratio.assign(line=both["line"])
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

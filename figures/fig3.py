@@ -7,10 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.plotting.style import (
@@ -18,6 +20,7 @@ from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
+    add_legend_below,
     add_letter,
     lay_out_mosaic,
     pick_shades,
@@ -26,6 +29,7 @@ from kpflow_cli.plotting.style import (
 )
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most
 
+from .seed_bands import count_seeds, draw_seeds, make_band_handle
 from .table import (
     UNKNOWN,
     Tables,
@@ -41,6 +45,8 @@ NETWORKS = {"network1": "network 1: gain 1", "network2": "network 2: five plante
 _OPERATORS = {"v": "$V$", "ntk": "NTK$_S$"}
 _ALIGNMENTS = ("alignment", "random_core_alignment")
 _REDUCTIONS = ("mean", "trace")
+# of lines, which tell the networks apart where colours tell operators
+_WIDTHS = {"network1": 0.6, "network2": 1.6}
 # which modes are drawn, and of which operators
 _DRAWN_MODES, _MODES = tuple(_OPERATORS), (1, 2, 3)
 _VARIANCES = {
@@ -108,7 +114,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """The task; alignment; shares of variance; leading modes."""
     top = ["task", "alignment", "variance"]
     modes = {operator: [f"mode_{operator}_{mode}" for mode in _MODES] for operator in _DRAWN_MODES}
-    figure, panels = lay_out_mosaic([top, *modes.values()], (FULL_WIDTH, 5.2), (1.6, 0.9, 0.9))
+    figure, panels = lay_out_mosaic([top, *modes.values()], (FULL_WIDTH, 5.6), (1.6, 0.8, 0.8))
     _draw_task(panels["task"], data)
     _draw_alignment(panels["alignment"], data)
     _draw_variance(panels["variance"], data)
@@ -146,50 +152,29 @@ def _draw_task(panel: Axes, data: pd.DataFrame) -> None:
 
 def _draw_alignment(panel: Axes, data: pd.DataFrame) -> None:
     for order, (run, label) in enumerate(NETWORKS.items()):
-        for quantity, style, name in (
-            ("alignment", "-", label),
-            ("random_core_alignment", ":", None),
-        ):
-            for seed, line in pick(data, panel=quantity, series=run).groupby("line"):
-                shown = name if seed == data["line"].min() else None
-                panel.plot(
-                    line["x"],
-                    line["value"],
-                    color=COLOURS[order],
-                    linestyle=style,
-                    marker="os"[order] if style == "-" else None,
-                    markersize=2,
-                    label=shown,
-                )
-                panel.fill_between(
-                    line["x"],
-                    line["value"] - line["stderr"],
-                    line["value"] + line["stderr"],
-                    color=COLOURS[order],
-                    alpha=0.3,
-                    linewidth=0,
-                )
-    panel.plot([], [], color="0.3", linestyle=":", label="random core of the same spectrum")
+        look: dict[str, Any] = {"color": COLOURS[order], "marker": "os"[order], "markersize": 2}
+        draw_seeds(panel, pick(data, panel="alignment", series=run), label, **look)
+        chance = pick(data, panel="random_core_alignment", series=run)
+        draw_seeds(panel, chance, color=COLOURS[order], linestyle=":")
     scale_step_axis(panel)
     panel.set(yscale="log", ylim=(None, 1.3), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
-    panel.legend(loc="upper center", bbox_to_anchor=(0.58, 1.3), fontsize=6.5)
+    handles, _ = panel.get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color="0.3", linestyle=":", label="random core of the same spectrum"),
+        make_band_handle(count_seeds(pick(data, panel="alignment"))),
+    ]
+    add_legend_below(panel, handles)
 
 
 def _draw_variance(panel: Axes, data: pd.DataFrame) -> None:
-    for order, (operator, name) in enumerate(_VARIANCES.items()):
-        for run, width in zip(NETWORKS, (0.7, 1.3), strict=True):
-            for seed, line in pick(data, panel=f"cumulative_{operator}", series=run).groupby(
-                "line"
-            ):
-                shown = name if run == "network2" and seed == data["line"].min() else None
-                panel.plot(
-                    line["x"],
-                    line["value"],
-                    color=COLOURS[order],
-                    linestyle=LINE_STYLES[order],
-                    linewidth=width,
-                    label=shown,
-                )
+    looks: list[dict[str, Any]] = [
+        {"color": colour, "linestyle": style}
+        for colour, style in zip(COLOURS, LINE_STYLES, strict=False)
+    ]
+    for operator, look in zip(_VARIANCES, looks, strict=False):
+        for run, width in _WIDTHS.items():
+            rows = pick(data, panel=f"cumulative_{operator}", series=run)
+            draw_seeds(panel, rows, linewidth=width, **look)
     panel.axhline(_SHARE, color="0.6", linewidth=0.6)
     panel.annotate(
         "95 %",
@@ -203,7 +188,15 @@ def _draw_variance(panel: Axes, data: pd.DataFrame) -> None:
     panel.set(
         xscale="log", ylim=(0, 1.02), xlabel="temporal modes", ylabel="cumulative share of variance"
     )
-    panel.legend(loc="lower left", bbox_to_anchor=(0.0, 0.08), fontsize=6, borderaxespad=0.2)
+    handles = [
+        Line2D([], [], linewidth=1.2, label=name, **look)
+        for name, look in zip(_VARIANCES.values(), looks, strict=False)
+    ]
+    handles += [
+        Line2D([], [], color="0.3", linewidth=width, label=NETWORKS[run].partition(":")[0])
+        for run, width in _WIDTHS.items()
+    ]
+    add_legend_below(panel, handles, columns=2)
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

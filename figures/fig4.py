@@ -24,9 +24,9 @@ from .learning import (
 from .table import Tables, pick, read_number
 
 NETWORKS = {
-    "network1": "network 1: SGD",
-    "network2": "network 2: SGD, planted points",
-    "second_order": "network 1: Shampoo",
+    "network1": ("network 1: SGD", 0),
+    "network2": ("network 2: SGD, planted points", 1),
+    "second_order": ("network 1: Shampoo", 2),
 }
 _UNLEARNED_REASON = "unlearned: not even a tenth"
 

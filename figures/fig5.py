@@ -5,21 +5,18 @@ learning with it.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.plotting.style import (
-    COLOURS,
     FULL_WIDTH,
-    LINE_STYLES,
     StyledFigure,
     add_letter,
+    choose_line_look,
     lay_out_mosaics,
     styled,
 )
@@ -35,9 +32,17 @@ from .gain_planes import (
     judge_planes,
     tabulate_planes,
 )
-from .planes import correlate_ranks, draw_plane, set_logarithmic_ticks
-from .seeds import average_over_seeds
-from .table import UNKNOWN, Tables, pick, pick_first_step, stack, tabulate, tabulate_measurements
+from .learning_speed import (
+    SPEED_STEPS,
+    correlate_within,
+    draw_speed,
+    find_window,
+    pair_overlaps_with_drops,
+)
+from .planes import draw_plane, set_logarithmic_ticks
+from .seed_bands import count_seeds, draw_seeds, make_band_handle
+from .student_teacher import draw_student_teacher
+from .table import Tables, pick, pick_first_step, stack, tabulate, tabulate_measurements
 
 PANELS = {
     "spatial_rank": ("effective_rank", "spatial_mean"),
@@ -49,14 +54,28 @@ _TITLES = {
     "temporal_rank": "temporal rank",
     "target_overlap": "target overlap",
 }
-# the paper's students are trained much longer; how fast they learn shows early
-SPEED_STEPS = 500
 _TRAININGS = {"training": "", "training_normalized": SETTINGS["normalized"]}
 _WITHIN = {
     "gain": "over input ranks at one gain, mean over gains",
     "rank": "over gains at one input rank, mean over ranks",
 }
 _DRAWN_CASES = ("W", "Win")
+# of the networks whose losses are drawn, on the maps and along the losses
+_MARKS = "os^D"
+_MARK: dict[str, Any] = {
+    "linestyle": "none",
+    "color": "white",
+    "markeredgecolor": "black",
+    "markersize": 4,
+    "markeredgewidth": 0.6,
+}
+_RISEN: dict[str, Any] = {
+    "marker": "x",
+    "linestyle": "none",
+    "color": "black",
+    "markersize": 5,
+    "markeredgewidth": 1.0,
+}
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -98,40 +117,57 @@ def _name(gain: float, rank: float, seed: object) -> str:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row of three maps a case; below, loss curves of the marked points, and overlap against
-    speed.
+    """Teacher and students; a row of three maps a case; loss curves of the marked points; overlap
+    against speed.
     """
     maps = [[f"{name}_{case}" for name in PANELS] for case in _DRAWN_CASES]
-    curves = [[f"{name}_{case}" for case in _DRAWN_CASES] for name in ("loss", "speed")]
-    figure, panels = lay_out_mosaics([maps, curves], (FULL_WIDTH, 7.4), (1, 1.05))
-    for name, panel in zip("abcdefghij", panels.values(), strict=True):
-        add_letter(panel, name)
-    for row, case in enumerate(_DRAWN_CASES):
-        chosen = _choose_corners(data, case)
-        for name, title in _TITLES.items():
-            panel = panels[f"{name}_{case}"]
-            draw_plane(panel, data, name, case, logarithmic=name != "spatial_rank")
-            for mark, (gain, rank) in zip("os^D", chosen, strict=False):
-                panel.plot(
-                    gain,
-                    rank,
-                    mark,
-                    color="white",
-                    markeredgecolor="black",
-                    markersize=4,
-                    markeredgewidth=0.6,
-                    clip_on=False,
-                )
-            panel.set_title(title)
-            if row == len(_DRAWN_CASES) - 1:
-                panel.set_xlabel("gain $g$")
-        panels[f"spatial_rank_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
-        _draw_losses(panels[f"loss_{case}"], data, case, chosen)
-        _draw_speed(panels[f"speed_{case}"], data, case)
-        panels[f"loss_{case}"].set(
-            title=LABELS[case], xlabel="gradient step", ylabel="evaluation loss"
-        )
+    losses, speeds = ([[f"{name}_{case}" for case in _DRAWN_CASES]] for name in ("loss", "speed"))
+    figure, panels = lay_out_mosaics(
+        [[["networks"]], maps, losses, speeds], (FULL_WIDTH, 9.8), (0.75, 2.2, 1.15, 1.3)
+    )
+    for letter, panel in zip("abcdefghijk", panels.values(), strict=True):
+        add_letter(panel, letter)
+    panels["networks"].figure.legend(
+        handles=draw_student_teacher(panels["networks"]), loc="outside lower center", ncols=2
+    )
+    for case in _DRAWN_CASES:
+        _draw_maps(panels, data, case)
+        _draw_losses(panels[f"loss_{case}"], data, case)
+        draw_speed(panels[f"speed_{case}"], data, case)
+    for name in PANELS:
+        panels[f"{name}_{_DRAWN_CASES[-1]}"].set_xlabel("gain $g$")
+    corners = _choose_corners(data, _DRAWN_CASES[0])
+    marks = [
+        Line2D([], [], label=_label_corner(*corner), **_MARK, marker=mark)
+        for mark, corner in zip(_MARKS, corners, strict=False)
+    ]
+    panels[maps[0][0]].figure.legend(
+        handles=marks,
+        loc="outside lower center",
+        ncols=len(marks),
+        title="networks whose losses h and i show",
+    )
+    curves = [
+        Line2D([], [], label=_label_corner(*corner), markersize=2.5, **choose_line_look(order))
+        for order, corner in enumerate(corners)
+    ]
+    seeds = count_seeds(pick(data, panel="drop"))
+    risen = Line2D([], [], label="a seed whose loss rises above its first value", **_RISEN)
+    panels[losses[0][0]].figure.legend(
+        handles=[*curves, make_band_handle(seeds), risen], loc="outside lower center", ncols=3
+    )
     return figure
+
+
+def _draw_maps(panels: dict[str, Axes], data: pd.DataFrame, case: str) -> None:
+    """Of one case, with marks where the networks stand whose losses are drawn."""
+    for name, title in _TITLES.items():
+        panel = panels[f"{name}_{case}"]
+        draw_plane(panel, data, name, case, logarithmic=name != "spatial_rank")
+        for mark, (gain, rank) in zip(_MARKS, _choose_corners(data, case), strict=False):
+            panel.plot(gain, rank, marker=mark, clip_on=False, **_MARK)
+        panel.set_title(title)
+    panels[f"spatial_rank_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
 
 
 def _choose_corners(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
@@ -145,77 +181,32 @@ def _choose_corners(data: pd.DataFrame, case: str) -> list[tuple[float, float]]:
     return list(dict.fromkeys(corners))
 
 
-def _draw_losses(
-    panel: Axes, data: pd.DataFrame, case: str, chosen: list[tuple[float, float]]
-) -> None:
-    trained = pick(data, panel="drop", series=case)
-    for order, (gain, rank) in enumerate(chosen):
-        # of several seeds the first
-        seed = pick(trained, x=gain, y=rank)["line"].iloc[0]
-        line = pick(data, panel="loss", series=case, line=_name(gain, rank, seed))
-        label = f"$g$ = {gain:g}, $r_x$ = {rank:g}"
-        every = max(len(line) // 4, 1)
-        look: dict[str, Any] = {
-            "color": COLOURS[order],
-            "linestyle": LINE_STYLES[order],
-            "marker": "os^D"[order],
-            "markevery": every,
-            "markersize": 2.5,
-        }
-        panel.plot(line["x"], line["value"], linewidth=1.0, label=label, **look)
+def _label_corner(gain: float, rank: float) -> str:
+    return f"$g$ = {gain:g}, $r_x$ = {rank:g}"
+
+
+def _draw_losses(panel: Axes, data: pd.DataFrame, case: str) -> None:
+    """Of each corner the seeds as median and band, but for those whose loss rises above its first
+    value: each of these is a line of its own, up to its last finite loss, with a cross at the end.
+    """
+    losses = pick(data, panel="loss", series=case)
+    for order, (gain, rank) in enumerate(_choose_corners(data, case)):
+        rises = pick(data, panel="rise", series=case, x=gain, y=rank)
+        names = {seed: _name(gain, rank, seed) for seed in rises["line"]}
+        risen = {names[seed] for seed in rises["line"][~(rises["value"] <= 1)]}
+        stable = losses[losses["line"].isin(set(names.values()) - risen)]
+        look = choose_line_look(order) | {"linewidth": 1.0, "markersize": 2.5}
+        every = max(losses["x"].nunique() // 4, 1)
+        if len(stable):
+            draw_seeds(panel, stable, markevery=every, **look)
+        for name in sorted(risen):
+            line = pick(losses, line=name)
+            line = line[np.isfinite(line["value"])]
+            panel.plot(line["x"], line["value"], markevery=every, **look | {"linewidth": 0.6})
+            panel.plot(line["x"].iloc[-1:], line["value"].iloc[-1:], clip_on=False, **_RISEN)
     panel.set_yscale("log")
     set_logarithmic_ticks(panel.yaxis)
-    # room for the legend above the curves
-    low, high = panel.get_ylim()
-    panel.set_ylim(low, high * (high / low) ** 0.35)
-    panel.legend(
-        fontsize=6, loc="upper right", handlelength=2.4, borderaxespad=0.1, ncols=2
-    ).set_in_layout(False)
-
-
-def _draw_speed(panel: Axes, data: pd.DataFrame, case: str) -> None:
-    for order, setting in enumerate(SETTINGS.values()):
-        points = pair_overlaps_with_drops(data, case + setting)
-        if not len(points):
-            continue
-        stable, unstable = points[points["stable"]], points[~points["stable"]]
-        kinds = [
-            f"over {name} {correlate_within(points, key).value:.2f}"
-            for key, name in (("gain", "$r_x$"), ("rank", "$g$"))
-        ]
-        label = (
-            f"{'inputs as they are' if not setting else 'normalized inputs'}: {', '.join(kinds)}"
-        )
-        label += f"; x: {len(unstable)} unstable" if len(unstable) else ""
-        look: dict[str, Any] = {
-            "fmt": "os"[order],
-            "color": COLOURS[order],
-            "markersize": 3,
-            "linewidth": 0.6,
-            "linestyle": "none",
-        }
-        panel.errorbar(
-            stable["overlap"], stable["drop"], xerr=stable["stderr"], label=label, **look
-        )
-        panel.plot(unstable["overlap"], unstable["drop"], "x", color=COLOURS[order], markersize=4)
-    panel.set_xscale("log")
-    left, right = panel.get_xlim()
-    # of wider axes every decade has room, and no more
-    if right < 100 * left:
-        set_logarithmic_ticks(panel.xaxis)
-    low_limit, high_limit = panel.get_ylim()
-    panel.set_ylim(low_limit, high_limit + 0.5 * (high_limit - low_limit))
-    legend = panel.legend(
-        fontsize=6,
-        loc="upper left",
-        handlelength=1.2,
-        borderaxespad=0.2,
-        title="rank correlations of the stable ones",
-        title_fontsize=6,
-    )
-    legend.set_in_layout(False)
-    panel.set(xlabel="target overlap at initialization", title=LABELS[case])
-    panel.set_ylabel(f"drop of log$_{{10}}$ loss\nin {_find_window(data)} steps")
+    panel.set(title=LABELS[case], xlabel="gradient step", ylabel="evaluation loss")
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:
@@ -229,7 +220,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             continue
         words = (
             f"{series}: rank correlation of target overlap at initialization with the drop of log "
-            f"loss in {_find_window(data)} steps"
+            f"loss in {find_window(data)} steps"
         )
         for key, claim in _WITHIN.items():
             found.append(
@@ -243,7 +234,7 @@ def claims(data: pd.DataFrame) -> list[Claim]:
         unstable = math.nan if points["rise"].isna().any() else float((~points["stable"]).sum())
         claim = (
             f"{series}: networks of {len(points)} whose loss rises above its first value within "
-            f"{_find_window(data)} steps"
+            f"{find_window(data)} steps"
         )
         found.append(
             at_most(
@@ -256,41 +247,3 @@ def claims(data: pd.DataFrame) -> list[Claim]:
             )
         )
     return found
-
-
-def _find_window(data: pd.DataFrame) -> int:
-    """Steps within which the drop of the loss is taken."""
-    return int(min(SPEED_STEPS, pick(data, panel="loss")["x"].max()))
-
-
-def pair_overlaps_with_drops(data: pd.DataFrame, series: str) -> pd.DataFrame:
-    """Of each trained network ``gain``, ``rank`` and seed ``line``; ``overlap`` with ``stderr`` at
-    initialization, ``drop`` of its loss, and whether it is ``stable``: its loss never above its
-    first value.
-    """
-    overlaps, drops, rises = (
-        pick(data, panel=panel, series=series).set_index(["line", "x", "y"])
-        for panel in ("trained_overlap", "drop", "rise")
-    )
-    columns = {
-        "overlap": overlaps["value"],
-        "stderr": overlaps["stderr"],
-        "drop": drops["value"],
-        "rise": rises["value"],
-    }
-    points = pd.DataFrame(columns).assign(stable=rises["value"] <= 1)
-    return points.rename_axis(["line", "gain", "rank"]).reset_index()
-
-
-def correlate_within(points: pd.DataFrame, key: str) -> Estimate:
-    """Rank correlation of overlap with drop among the stable networks that share a gain or a rank,
-    mean over these, then over seeds.
-    """
-    return average_over_seeds(points, partial(_correlate_one_seed, key=key))
-
-
-def _correlate_one_seed(points: pd.DataFrame, key: str) -> Estimate:
-    """Of one seed, whose networks share their draws: of its error nothing is known."""
-    groups = [each for _, each in points[points["stable"]].groupby(key) if len(each) > 1]
-    values = [correlate_ranks(each["overlap"], each["drop"]) for each in groups]
-    return replace(UNKNOWN, value=float(np.mean(values))) if values else UNKNOWN

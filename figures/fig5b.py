@@ -20,14 +20,15 @@ PANELS = {
     "spatial_rank_mean": ("effective_rank", "spatial_mean"),
     "temporal_rank_mean": ("effective_rank", "temporal_mean"),
 }
-# panel, setting, whether its colours are logarithmic, title
-_COLUMNS = (
-    ("spatial_rank", "plane", False, "spatial rank,\npartial trace"),
-    ("temporal_rank", "plane", True, "temporal rank,\npartial trace"),
-    ("spatial_rank_mean", "normalized", False, "spatial rank,\nnormalized"),
-    ("temporal_rank_mean", "normalized", True, "temporal rank,\nnormalized"),
-    ("target_overlap", "normalized", True, "target overlap,\nnormalized"),
+# panel, whether its colours are logarithmic, title: of the partial traces, and of what is drawn
+# with inputs of equal power where there are such runs
+_TRACES = (("spatial_rank", False, "spatial rank"), ("temporal_rank", True, "temporal rank"))
+_MEANS = (
+    ("spatial_rank_mean", False, "spatial rank"),
+    ("temporal_rank_mean", True, "temporal rank"),
+    ("target_overlap", True, "target overlap"),
 )
+_LETTERS = "abcdefghijklmno"
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -37,24 +38,43 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row a case."""
+    """A row a case, with what each panel shows above it where the row over it shows another."""
     cases = [case for case in CASES if len(pick(data, series=case))]
-    layout = [[f"{column}_{case}" for column in range(len(_COLUMNS))] for case in cases]
-    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 1.5 * len(cases) + 0.6), (1,) * len(cases))
-    for row, case in enumerate(cases):
-        for column, (name, setting, logarithmic, title) in enumerate(_COLUMNS):
-            panel, series = panels[f"{column}_{case}"], case + SETTINGS[setting]
-            if not len(pick(data, series=series)):
-                panel.set_visible(False)
-                continue
-            draw_plane(panel, data, name, series, logarithmic=logarithmic)
-            add_letter(panel, "abcdefghijklmno"[len(_COLUMNS) * row + column])
-            if row == 0:
-                panel.set_title(title, fontsize=7)
-            if row == len(cases) - 1:
-                panel.set_xlabel("gain $g$")
-        panels[f"0_{case}"].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
+    rows = {case: _choose_panels(data, case) for case in cases}
+    layout = [[f"{column}_{case}" for column in range(len(rows[case]))] for case in cases]
+    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 1.6 * len(cases) + 0.5), (1,) * len(cases))
+    letters, above = iter(_LETTERS), [""] * len(layout[0])
+    for case, names in zip(cases, layout, strict=True):
+        for column, (panel, series, logarithmic, title) in enumerate(rows[case]):
+            draw_plane(panels[names[column]], data, panel, series, logarithmic=logarithmic)
+            add_letter(panels[names[column]], next(letters))
+            if title != above[column]:
+                panels[names[column]].set_title(title, fontsize=7)
+            above[column] = title
+            if case == cases[-1]:
+                panels[names[column]].set_xlabel("gain $g$")
+        panels[names[0]].set_ylabel(f"{LABELS[case]}\ninput rank $r_x$")
     return figure
+
+
+def _choose_panels(data: pd.DataFrame, case: str) -> list[tuple[str, str, bool, str]]:
+    """Panel, series, whether its colours are logarithmic, title. Without runs with inputs of equal
+    power the means and the overlap are those of the inputs as they are.
+    """
+    found = [
+        (panel, case, logarithmic, f"{title},\npartial trace")
+        for panel, logarithmic, title in _TRACES
+    ]
+    normalized = case + SETTINGS["normalized"]
+    has_runs = len(pick(data, series=normalized)) > 0
+    series, words = (normalized, "normalized") if has_runs else (case, "not normalized")
+    return [
+        *found,
+        *(
+            (panel, series, logarithmic, f"{title},\n{words}")
+            for panel, logarithmic, title in _MEANS
+        ),
+    ]
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from kpflow_cli.plotting.style import (
-    COLOURS,
     FULL_WIDTH,
-    LINE_STYLES,
     StyledFigure,
     add_letter,
-    lay_out_mosaic,
+    choose_line_look,
+    lay_out_mosaics,
     styled,
 )
 from kpflow_cli.reproduction.claims import Claim, at_most
@@ -32,16 +33,17 @@ from .attention_ranks import (
     RANKS,
     REDUCTIONS,
     TRIALS,
-    add_rank_legend,
     average_lines,
     divide,
     divide_by_inputs,
     draw_ranks,
     find_largest,
     judge_following,
+    list_rank_handles,
     tabulate_networks,
     tabulate_ranks,
 )
+from .seed_bands import draw_seeds_with_bars
 from .table import Tables, pick, pick_first_step, read_estimate, stack, tabulate
 
 _FEATURES = "model.fourier_features"
@@ -51,6 +53,12 @@ RESOLVED_FEATURES = 104
 _KEYS = {"dimension": DIMENSION, "site_inputs": DIMENSION, "fourier": _FEATURES}
 _STATES = {"dimension": "site outputs", "site_inputs": "site inputs"}
 _MODES = (1, 2, 3)
+_SITE_INPUTS: dict[str, Any] = {
+    "marker": "x",
+    "linestyle": "none",
+    "color": "black",
+    "markersize": 3.5,
+}
 _UNKNOWN = pd.DataFrame({"value": [math.nan], "stderr": [math.nan], "probes": [0]})
 
 
@@ -118,7 +126,9 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     )
     rows = (dimension_panels, modes, fourier_panels)
     layout = [["architecture"], *(list(row.values()) for row in rows)]
-    figure, panels = lay_out_mosaic(layout, (FULL_WIDTH, 8.8), (0.85, 1.25, 0.8, 1.25))
+    figure, panels = lay_out_mosaics(
+        [[row] for row in layout], (FULL_WIDTH, 9.4), (0.8, 1.35, 0.9, 1.25)
+    )
     draw_architecture(panels["architecture"], pick(data, panel="attention_map"))
     for reduction, words in REDUCTIONS.items():
         _draw_dimensions(panels[dimension_panels[reduction]], data, reduction)
@@ -128,9 +138,21 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for dimension, name in modes.items():
         _draw_modes(panels[name], data, dimension)
     panels[modes[dimensions[0]]].set_ylabel("weighted\ntemporal mode")
-    for name, (first, *_) in zip("abcd", layout, strict=True):
-        add_letter(panels[first], name)
-    add_rank_legend(figure, panels[dimension_panels["mean"]], ncols=3)
+    for letter, (first, *_) in zip("abcd", layout, strict=True):
+        add_letter(panels[first], letter)
+    trials, features = (_list_series(data, run).values() for run in ("dimension", "fourier"))
+    site_inputs = [
+        Line2D([], [], label=f"{words}, state of site inputs", **_SITE_INPUTS)
+        for words in _list_series(data, "site_inputs").values()
+    ]
+    legends: tuple[list[Artist], ...] = (
+        [*list_rank_handles(data, trials), *site_inputs],
+        [Line2D([], [], label=f"mode {mode}", **_choose_mode_look(mode)) for mode in _MODES],
+        list_rank_handles(data, features),
+    )
+    for (first, *_), handles in zip(layout[1:], legends, strict=True):
+        part = panels[first].figure
+        part.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure
 
 
@@ -138,11 +160,8 @@ def _draw_dimensions(panel: Axes, data: pd.DataFrame, reduction: str) -> None:
     """Temporal rank over input dimension, of site inputs as the state too."""
     name = f"temporal_{reduction}"
     draw_ranks(panel, data, name, _list_series(data, "dimension"))
-    for series, words in _list_series(data, "site_inputs").items():
-        rows = average_lines(data, name, series)
-        look: dict[str, Any] = {"color": "black", "markersize": 3.5, "elinewidth": 0.6}
-        label = f"{words}, state of site inputs"
-        panel.errorbar(rows["x"], rows["value"], rows["stderr"], fmt="x", label=label, **look)
+    for series in _list_series(data, "site_inputs"):
+        draw_seeds_with_bars(panel, pick(data, panel=name, series=series), **_SITE_INPUTS)
     panel.set_xlabel(r"input dimension $n_\mathrm{in}$")
 
 
@@ -166,27 +185,14 @@ def _draw_features(panel: Axes, data: pd.DataFrame, reduction: str) -> None:
 def _draw_modes(panel: Axes, data: pd.DataFrame, dimension: float) -> None:
     rows = pick(data, panel="modes", y=dimension)
     first_trial = rows["line"].min()
-    for order, mode in enumerate(_MODES):
+    for mode in _MODES:
         line = pick(rows, series=f"mode {mode}", line=first_trial)
-        panel.plot(
-            line["x"],
-            line["value"],
-            color=COLOURS[order],
-            linestyle=LINE_STYLES[order],
-            linewidth=0.9,
-            label=str(mode),
-        )
-    panel.set(xlabel="time step", title=rf"$n_\mathrm{{in}}$ = {dimension:g}")
-    panel.margins(y=0.28)
-    panel.legend(
-        title=None,
-        fontsize=6,
-        loc="upper right",
-        ncols=3,
-        handlelength=1.6,
-        columnspacing=0.9,
-        borderaxespad=0.1,
-    )
+        panel.plot(line["x"], line["value"], **_choose_mode_look(mode))
+    panel.set(xlabel="time step", title=rf"$n_\mathrm{{in}}$ = {dimension:g}, one trial")
+
+
+def _choose_mode_look(mode: int) -> dict[str, Any]:
+    return choose_line_look(mode - 1) | {"marker": None, "linewidth": 0.9}
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

@@ -4,23 +4,28 @@ side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from kpflow_cli.plotting.style import (
     COLOURS,
     FULL_WIDTH,
-    LINE_STYLES,
     StyledFigure,
     add_letter,
-    lay_out_mosaic,
+    choose_line_look,
+    lay_out_mosaics,
+    mark_single_precision,
     pick_shades,
+    scale_small_values,
     scale_step_axis,
 )
 
+from .seed_bands import count_seeds, draw_seeds, make_band_handle
 from .table import (
     Tables,
     pick,
@@ -33,13 +38,33 @@ from .table import (
 
 LEARNED, UNLEARNED = 0.8, 0.1
 MODES = (1, 2, 3)
+# runs, each with its name in words and which of the looks of lines it has
+Networks = Mapping[str, tuple[str, int]]
+_PATH: dict[str, Any] = {"color": "0.55", "linewidth": 0.6}
+_END: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": "black", "markersize": 2.5}
+_POINT: dict[str, Any] = {
+    "marker": "x",
+    "linestyle": "none",
+    "color": COLOURS[1],
+    "markersize": 4.5,
+}
+_PLAIN_MARK: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": "0.4", "markersize": 3}
+_OUTPUT_LINES = [
+    Line2D([], [], color="0.4", linewidth=0.9, label="output, a line a trial"),
+    Line2D([], [], color="0.4", linestyle="--", linewidth=0.6, label="its target"),
+]
+_PATH_MARKS = [
+    Line2D([], [], label="trajectory of the state", **_PATH),
+    Line2D([], [], label="its end", **_END),
+    Line2D([], [], label="planted fixed point", **_POINT),
+]
 FRACTIONS, QUOTIENTS, OVERLAPS = (
     {mode: f"{name}_{mode}" for mode in MODES}
     for name in ("learned_fraction", "rayleigh_quotient", "target_overlap")
 )
 
 
-def tabulate_learning(tables: Tables, networks: Mapping[str, str]) -> pd.DataFrame:
+def tabulate_learning(tables: Tables, networks: Iterable[str]) -> pd.DataFrame:
     """Losses, learned fractions, Rayleigh quotients, overlaps along training; outputs, zero-input
     trajectories; a line a seed or trial.
     """
@@ -105,52 +130,57 @@ def _tabulate_states(panel: str, run: str, rows: pd.DataFrame, *, line: pd.Serie
     return tabulate(panel, run, line=line, x=rows["pc1"], y=rows["pc2"], value=rows["pc3"])
 
 
-def draw_learning(data: pd.DataFrame, networks: Mapping[str, str]) -> StyledFigure:
+def draw_learning(data: pd.DataFrame, networks: Networks) -> StyledFigure:
     """Outputs before and after, and zero-input trajectories, a column a network; below, the course
     of training.
     """
-    runs = list(networks)
-    layout = [[f"{kind}_{run}" for run in runs] for kind in ("before", "after", "paths")]
-    layout.append(["loss", "quotient", "overlap"])
-    figure, panels = lay_out_mosaic(
-        [*layout, ["fraction_1", "fraction_2", "fraction_3"]],
-        (FULL_WIDTH, 8.2),
-        (1, 1, 1.1, 1.2, 1.2),
+    outputs, paths = (
+        [[f"{kind}_{run}" for run in networks] for kind in kinds]
+        for kinds in (("before", "after"), ("paths",))
     )
-    letters = iter("abcdefghi")
-    for kind in ("before", "after", "paths"):
-        add_letter(panels[f"{kind}_{runs[0]}"], next(letters))
-    for order, (run, label) in enumerate(networks.items()):
+    courses = [["loss", "quotient", "overlap"], [f"fraction_{mode}" for mode in MODES]]
+    figure, panels = lay_out_mosaics(
+        [outputs, paths, courses], (FULL_WIDTH, 9.0), (1.05, 0.66, 1.25)
+    )
+    lettered = [row[0] for row in (*outputs, *paths)] + [name for row in courses for name in row]
+    for letter, name in zip("abcdefghi", lettered, strict=True):
+        add_letter(panels[name], letter)
+    for run, (label, order) in networks.items():
         for moment in ("before", "after"):
             _draw_outputs(panels[f"{moment}_{run}"], data, run, moment)
+        panels[f"after_{run}"].set_xlabel("time step")
         _draw_paths(panels[f"paths_{run}"], data, run)
         panels[f"before_{run}"].set_title(label, color=COLOURS[order])
-    for moment in ("before", "after"):
-        panels[f"{moment}_{runs[0]}"].set_ylabel(f"{moment} training\n$\\cos$ output")
-    courses = {"loss": "evaluation_loss", "quotient": QUOTIENTS[3]} | {
-        f"fraction_{mode}": FRACTIONS[mode] for mode in MODES
-    }
-    for name, course in courses.items():
-        _draw_course(panels[name], data, runs, course)
+    for moment, (first, *_) in zip(("before", "after"), outputs, strict=True):
+        panels[first].set_ylabel(f"{moment} training\n$\\cos$ output")
+    for name, course in (("loss", "evaluation_loss"), ("quotient", QUOTIENTS[3])):
+        _draw_course(panels[name], data, networks, course)
     _draw_overlaps(panels["overlap"], data, networks)
-    for name in ("loss", "quotient", "overlap", *(f"fraction_{mode}" for mode in MODES)):
-        add_letter(panels[name], next(letters))
-    panels["loss"].set(yscale="log", ylabel="evaluation loss")
-    panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
     for mode in MODES:
-        panels[f"fraction_{mode}"].set(
-            ylabel="learned fraction", ylim=(-0.35, 1.35), title=f"target mode {mode}"
-        )
-    looks = zip(networks.values(), COLOURS, LINE_STYLES, "os^", strict=False)
-    handles = [
-        Line2D([], [], color=colour, linestyle=style, marker=mark, markersize=3, label=label)
-        for label, colour, style, mark in looks
-    ]
-    handles.append(
-        Line2D([], [], color="0.4", linestyle="--", linewidth=0.6, label="targets (a line a trial)")
-    )
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        resolution = _draw_fractions(panels[f"fraction_{mode}"], data, networks, mode)
+    panels["loss"].set(yscale="log", ylabel="evaluation loss")
+    scale_step_axis(panels["quotient"])
+    panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
+    handles = (_OUTPUT_LINES, _PATH_MARKS, [*_list_course_looks(data, networks), resolution])
+    for name, entries in zip(lettered[1:4], handles, strict=True):
+        part = panels[name].figure
+        part.legend(handles=entries, loc="outside lower center", ncols=len(_PATH_MARKS))
     return figure
+
+
+def _list_course_looks(data: pd.DataFrame, networks: Networks) -> list[Artist]:
+    """Of the legend of all that runs along training."""
+    losses = pick(data, panel="evaluation_loss")
+    seeds = count_seeds(losses)
+    return [
+        *(
+            Line2D([], [], markersize=3, label=label, **choose_line_look(order))
+            for label, order in networks.values()
+        ),
+        make_band_handle(seeds),
+        *([Line2D([], [], label="in f: a mark a seed", **_PLAIN_MARK)] if seeds > 1 else []),
+        Line2D([], [], color="0.6", linewidth=0.6, label=f"learned: {LEARNED}"),
+    ]
 
 
 def _draw_outputs(panel: Axes, data: pd.DataFrame, run: str, moment: str) -> None:
@@ -159,61 +189,51 @@ def _draw_outputs(panel: Axes, data: pd.DataFrame, run: str, moment: str) -> Non
         target = pick(data, panel=f"target_{moment}", series=run, line=trial)
         panel.plot(target["x"], target["value"], color=colour, linestyle="--", linewidth=0.6)
         panel.plot(line["x"], line["value"], color=colour, linewidth=0.9)
-    panel.set(ylim=(-1.4, 1.4), xlabel="time step")
+    panel.set(ylim=(-1.4, 1.4))
 
 
 def _draw_paths(panel: Axes, data: pd.DataFrame, run: str) -> None:
     for _, line in pick(data, panel="trajectories", series=run).groupby("line"):
-        panel.plot(line["x"], line["y"], color="0.55", linewidth=0.6)
-        panel.plot(line["x"].iloc[-1:], line["y"].iloc[-1:], "o", color="black", markersize=2.5)
+        panel.plot(line["x"], line["y"], **_PATH)
+        panel.plot(line["x"].iloc[-1:], line["y"].iloc[-1:], **_END)
     points = pick(data, panel="points", series=run)
-    panel.plot(points["x"], points["y"], "x", color=COLOURS[1], markersize=4.5)
+    panel.plot(points["x"], points["y"], **_POINT)
     ends = pick(data, panel="end_states", series=run)["value"].iloc[0]
     panel.set_title(f"zero input: {ends:.0f} end state{'' if ends == 1 else 's'}", fontsize=7)
     panel.set(xlabel="PC 1", ylabel="PC 2")
 
 
-def _draw_course(panel: Axes, data: pd.DataFrame, runs: list[str], name: str) -> None:
-    for order, run in enumerate(runs):
-        for _, line in pick(data, panel=name, series=run).groupby("line"):
-            panel.plot(
-                line["x"],
-                line["value"],
-                color=COLOURS[order],
-                linestyle=LINE_STYLES[order],
-                linewidth=1.0,
-            )
-            panel.fill_between(
-                line["x"],
-                line["value"] - line["stderr"],
-                line["value"] + line["stderr"],
-                color=COLOURS[order],
-                alpha=0.3,
-                linewidth=0,
-            )
-    if name in QUOTIENTS.values():
-        scale_step_axis(panel)
+def _draw_course(panel: Axes, data: pd.DataFrame, networks: Networks, name: str) -> None:
+    for run, (_, order) in networks.items():
+        look = choose_line_look(order) | {"marker": None, "linewidth": 1.0}
+        draw_seeds(panel, pick(data, panel=name, series=run), **look)
     panel.set_xlabel("gradient step")
 
 
-def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Mapping[str, str]) -> None:
+def _draw_fractions(panel: Axes, data: pd.DataFrame, networks: Networks, mode: int) -> Line2D:
+    """Sizes, so that how far below 1 a mode is stuck shows on a logarithmic axis; the entry of a
+    legend that says what single precision resolves.
+    """
+    sizes = data.assign(value=data["value"].abs())
+    _draw_course(panel, sizes, networks, FRACTIONS[mode])
+    panel.axhline(LEARNED, color="0.6", linewidth=0.6, zorder=0)
+    panel.set(ylabel="|learned fraction|", title=f"target mode {mode}")
+    scale_small_values(panel, pick(sizes, panel=FRACTIONS[mode])["value"])
+    return mark_single_precision(panel)
+
+
+def _draw_overlaps(panel: Axes, data: pd.DataFrame, networks: Networks) -> None:
     """At initialization, a point a seed."""
-    for order, run in enumerate(networks):
+    for place, (run, (_, order)) in enumerate(networks.items()):
+        look = choose_line_look(order) | {"linestyle": "none", "markersize": 3.5}
         for mode in MODES:
-            rows = pick(data, panel=OVERLAPS[mode], series=run)
-            rows = rows[rows["x"] == 0]
-            place = mode + 0.22 * (order - 1)
-            panel.errorbar(
-                [place] * len(rows),
-                rows["value"],
-                rows["stderr"],
-                fmt="os^D"[order],
-                color=COLOURS[order],
-                markersize=3.5,
-                linewidth=0.8,
-            )
-    panel.set(yscale="log", xlabel="target mode", ylabel="overlap at step 0", xlim=(0.5, 3.5))
+            rows = pick(data, panel=OVERLAPS[mode], series=run, x=0)
+            places = [mode + 0.22 * (place - 1)] * len(rows)
+            panel.errorbar(places, rows["value"], rows["stderr"], elinewidth=0.8, **look)
+    panel.set(xlabel="target mode", ylabel="overlap at step 0", xlim=(0.5, 3.5))
     panel.set_xticks(list(MODES))
+    shown = data[data["panel"].isin(OVERLAPS.values()) & (data["x"] == 0)]
+    scale_small_values(panel, shown["value"])
 
 
 def pick_fractions(data: pd.DataFrame, run: str, step: float | None, seed: int) -> list[float]:

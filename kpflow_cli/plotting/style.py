@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import math
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
+from matplotlib.transforms import ScaledTranslation
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in
 # greyscale
@@ -24,6 +27,10 @@ LINE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 HEAT_MAP = "viridis"
 # of a page with two columns, in inches
 FULL_WIDTH = 7.0
+# height of tick labels and the label of an axis, in points
+_AXIS_LABELS = 30
+# beside the largest: what a linear axis does not show
+_SMALL = 0.01
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -138,6 +145,24 @@ def add_letter(panel: Axes, name: str) -> None:
     )
 
 
+def add_legend_below(
+    panel: Axes, handles: Sequence[Artist], *, columns: int = 1, title: str | None = None
+) -> None:
+    """A panel's own legend, under the label of its x axis and so out of the data's way."""
+    under_label = ScaledTranslation(0, -_AXIS_LABELS / 72, panel.figure.dpi_scale_trans)
+    panel.legend(
+        handles=list(handles),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=panel.transAxes + under_label,
+        ncols=columns,
+        fontsize=6.5,
+        title=title,
+        title_fontsize=6.5,
+        borderaxespad=0,
+    )
+
+
 def draw_heat_map(
     panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True
 ) -> None:
@@ -187,6 +212,35 @@ def scale_value_axis(panel: Axes, values: Any) -> None:
     """Logarithmic for positive values that span more than a factor of 10, linear for others."""
     if min(values) > 0 and max(values) > 10 * min(values):
         panel.set_yscale("log")
+
+
+def scale_small_values(panel: Axes, values: Any, errors: Any = 0.0) -> None:
+    """An axis for values that are not negative, which starts at 0 unless some are small beside
+    others; then it is logarithmic, down to the least that is above its error and so resolved. Where
+    one is not, it has a place for 0 below that.
+    """
+    found = np.asarray(values, float)
+    bounds = np.broadcast_to(np.nan_to_num(np.asarray(errors, float)), found.shape)
+    there = np.isfinite(found)
+    resolved = found[there & (found > bounds)]
+    if not len(resolved) or resolved.min() > _SMALL * resolved.max():
+        panel.set_ylim(bottom=0)
+    elif len(resolved) == there.sum():
+        panel.set_yscale("log")
+    else:
+        panel.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(resolved.min())))
+        panel.set_ylim(bottom=0)
+
+
+def mark_single_precision(panel: Axes) -> Line2D:
+    """A dotted line at what single precision resolves of a number of order 1, where the axis
+    reaches as far down; its entry of a legend.
+    """
+    look: dict[str, Any] = {"color": "0.5", "linestyle": ":", "linewidth": 0.8}
+    place, limits = float(np.finfo(np.float32).eps), panel.get_ylim()
+    if panel.get_yscale() != "linear" and limits[0] < place:
+        panel.axhline(place, zorder=0, **look)
+    return Line2D([], [], label="what single precision resolves of 1", **look)
 
 
 def scale_step_axis(panel: Axes) -> None:

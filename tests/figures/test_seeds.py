@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from kpflow_cli.figures.fig5 import correlate_within
+from kpflow_cli.figures.learning_speed import correlate_within
 from kpflow_cli.figures.planes import average_over_planes
 from kpflow_cli.figures.seeds import average_over_seeds, average_seeds
 from kpflow_cli.figures.table import stack, tabulate

@@ -153,6 +153,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "config",
         "estimators.estimate",
         "errors",
+        "plotting.margin",
         "run.folder",
         "run.manifest",
         "run.reading",

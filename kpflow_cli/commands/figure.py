@@ -36,12 +36,12 @@ _EPILOG = """\
   kpflow figure 3 seed=5 model.gain=2  other runs: keys of `kpflow run` (`kpflow run --help`)
   kpflow figure 3 --from figures/reference
                                        figure 3 at the paper's size, from kept numbers: seconds
-  kpflow figure --from figures/output output_dir=figures/output
-                                       all that were made, drawn anew: pictures alone are written
+  kpflow figure --from figures/output output_dir=figures/output formats=png,svg dpi=110
+                                       all that were made, drawn anew: only pictures are written
 """
 
 # keys that tell nothing of runs
-_OF_PICTURES = ("output_dir=",)
+_OF_PICTURES = ("output_dir=", "formats=", "dpi=")
 
 
 @dataclass
@@ -51,6 +51,10 @@ class FigureSettings:
     profile: Annotated[str, Key("how large its runs are, quick or paper")] = "quick"
     output_dir: Annotated[str, Key("where the figure goes")] = "figures/output"
     runs_dir: Annotated[str, Key("where its runs go, and are looked for")] = "runs"
+    formats: Annotated[str, Key("of its pictures, of pdf, png and svg, with commas between")] = (
+        "pdf,png"
+    )
+    dpi: Annotated[int, Key("pixels an inch of its pictures", at_least=20, at_most=2000)] = 200
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Asked:
         names: of the figures, each with its companions; all that have the profile, for a list of
             none in particular, and none for all that a folder keeps.
         overrides: keys of the runs.
+        formats: of the pictures, with commas between.
         kept: folder whose numbers are drawn, in place of runs.
     """
 
@@ -69,6 +74,8 @@ class Asked:
     profile: str
     output_dir: Path
     runs_dir: Path
+    formats: str
+    dpi: int
     lists: bool
     estimates: bool
     kept: Path | None = None
@@ -80,13 +87,16 @@ def execute(words: list[str]) -> None:
 
     specs = read_figure_specs()
     asked = read_arguments(words, specs)
+    from kpflow_cli.reproduction.pictures import Output, read_formats
+
+    output = Output(asked.output_dir, read_formats(asked.formats), asked.dpi)
     if asked.kept is not None:
         from kpflow_cli.reproduction import kept
 
         if asked.lists:
             kept.list_kept(asked.names, asked.kept, specs)
         else:
-            kept.redraw_figures(asked.names, asked.kept, asked.output_dir)
+            kept.redraw_figures(asked.names, asked.kept, output)
         return
     from kpflow_cli.reproduction import command
 
@@ -96,7 +106,7 @@ def execute(words: list[str]) -> None:
     elif asked.estimates:
         command.estimate_figures(order)
     else:
-        command.make_figures(order, asked.output_dir)
+        command.make_figures(order, output)
 
 
 def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
@@ -130,6 +140,8 @@ def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
         settings.profile,
         read_path(settings.output_dir, "output_dir"),
         read_path(settings.runs_dir, "runs_dir"),
+        settings.formats,
+        settings.dpi,
         read.list,
         read.estimate,
         kept,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, TransformedBbox
 
 # of the margin that is added, in inches
 _HEIGHT = 0.16
@@ -25,7 +25,10 @@ def write_in_margin(figure: Figure, words: str) -> Bbox:
         horizontalalignment="right",
         verticalalignment="baseline",
     )
-    # a legend is held by what is saved, where nothing else is said: by the figure, then
+    whole = TransformedBbox(Bbox.unit(), figure.transFigure)
     for legend in figure.legends:
-        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
+        # one placed in nothing in particular is placed in all that is saved; with a place set, the
+        # layout would leave no room for it
+        if legend.get_bbox_to_anchor() is figure.bbox:
+            legend.get_bbox_to_anchor = lambda: whole  # type: ignore[method-assign]
     return Bbox([[0, -_HEIGHT], [width, height]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +11,51 @@ import pandas as pd
 from kpflow_cli import __version__
 from kpflow_cli.errors import FailedRunError
 from kpflow_cli.reproduction.claims import list_claims
-from kpflow_cli.reproduction.figure_code import (
-    Figure,
-    claims_bytes,
-    read_figure_table,
-    save_pictures,
-)
+from kpflow_cli.reproduction.figure_code import Figure, read_figure_table, write_numbers
+from kpflow_cli.reproduction.pictures import Output, save_pictures
 from kpflow_cli.reproduction.runs import FigureRun, gather_tables, make_missing
 from kpflow_cli.run import provenance
-from kpflow_cli.run.manifest import checksum
-from kpflow_cli.run.whole_files import csv_bytes, write_whole
+from kpflow_cli.run.whole_files import csv_bytes
 
 # runs named one by one in what a figure leaves; of more, only the sweep file that lists them
 _LISTED = 50
 
 
 def build(
-    figure: Figure, runs: list[FigureRun], profile: str, output_dir: Path, runs_dir: Path
+    figure: Figure,
+    runs: list[FigureRun],
+    output: Output,
+    *,
+    profile: str,
+    overrides: Sequence[str],
+    runs_dir: Path,
 ) -> None:
-    """Make the runs that are missing, then write ``<name>.pdf``, ``.png``, ``.csv``,
-    ``_claims.csv`` and ``.json``; print the claims.
+    """Make the runs that are missing, then write ``<name>.csv``, ``_claims.csv``, ``.json`` and the
+    pictures; print the claims.
 
     Raises FailedRunError if a run fails.
     """
     sweep_file = make_missing(runs, figure.name, runs_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    place = output_dir / figure.name
+    output.folder.mkdir(parents=True, exist_ok=True)
     content = csv_bytes(_gather(figure, runs))
-    write_whole(place.with_suffix(".csv"), content)
     # drawing and claims see what a reader of the file sees
     data = read_figure_table(content)
     claims = figure.claims(data)
-    write_whole(output_dir / f"{figure.name}_claims.csv", claims_bytes(claims))
-    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs "
-    made_by += _name_folders(runs, sweep_file)
-    save_pictures(figure.draw(data), place, made_by)
-    tables = (f"{figure.name}.csv", f"{figure.name}_claims.csv")
     origin = {
         "figure": figure.name,
         "profile": profile,
+        "seeds": sorted({run.seed for run in runs}),
+        "changed": [word for word in overrides if not word.startswith("seed=")],
         "sweep": str(sweep_file),
         "runs": _list_runs(runs),
-        "sha256": {name: checksum((output_dir / name).read_bytes()) for name in tables},
         **provenance.made_by(),
     }
-    write_whole(place.with_suffix(".json"), (json.dumps(origin, indent=2) + "\n").encode())
+    origin = write_numbers(figure.name, content, claims, origin, output.folder)
+    made_by = f"kpflow {__version__}, {figure.name}, profile {profile}, runs "
+    made_by += _name_folders(runs, sweep_file)
+    written = save_pictures(figure.name, figure.draw(data), output, made_by, origin)
     print(f"{figure.name}, profile {profile}\n{list_claims(claims)}")
-    print(place.with_suffix(".pdf"), flush=True)
+    print(written[0], flush=True)
 
 
 def _gather(figure: Figure, runs: list[FigureRun]) -> pd.DataFrame:

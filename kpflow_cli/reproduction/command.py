@@ -11,6 +11,7 @@ from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.building import build
 from kpflow_cli.reproduction.figure_code import Figure, load_figure
+from kpflow_cli.reproduction.pictures import Output
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete
@@ -62,7 +63,7 @@ def estimate_figures(order: Order) -> None:
         _print_cost(name, order.profile, runs)
 
 
-def make_figures(order: Order, output_dir: Path) -> None:
+def make_figures(order: Order, output: Output) -> None:
     """Make the runs of each figure that are missing, and draw it. One of more than an hour says
     first how long it will take.
 
@@ -70,7 +71,7 @@ def make_figures(order: Order, output_dir: Path) -> None:
     made: at the end FailedRunError names those that were not made and why, or UserError, where none
     could be. Raises UserError for a folder that cannot be written.
     """
-    refuse_unwritable(output_dir, "output_dir")
+    refuse_unwritable(output.folder, "output_dir")
     refuse_unwritable(order.runs_dir, "runs_dir")
     failures: list[Failure] = []
     ready = {}
@@ -84,7 +85,14 @@ def make_figures(order: Order, output_dir: Path) -> None:
         if order.minutes(name) > _LONG_MINUTES:
             _print_cost(name, order.profile, runs)
         try:
-            build(figure, runs, order.profile, output_dir, order.runs_dir)
+            build(
+                figure,
+                runs,
+                output,
+                profile=order.profile,
+                overrides=order.overrides,
+                runs_dir=order.runs_dir,
+            )
         except (UserError, FailedRunError) as error:
             _tell(name, error, order)
             failures.append((name, error))

@@ -1,18 +1,20 @@
-"""The code of one figure, and what it leaves of a table: pictures and claims."""
+"""The code of one figure, and its tables as files."""
 
 from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from kpflow_cli.errors import UserError
 from kpflow_cli.reproduction.claims import Claim
+from kpflow_cli.run.manifest import checksum
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
 
 if TYPE_CHECKING:
@@ -51,17 +53,17 @@ def read_figure_table(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
 
 
-def claims_bytes(claims: list[Claim]) -> bytes:
-    """The content of ``figN_claims.csv``."""
-    return csv_bytes(pd.DataFrame([claim.row() for claim in claims]))
-
-
-def save_pictures(drawing: Drawing, place: Path, made_by: str) -> None:
-    """As ``<place>.pdf`` and ``.png``, both of which say what made them."""
-    for suffix, metadata in (
-        ("pdf", {"Creator": made_by, "CreationDate": None}),
-        ("png", {"Software": made_by}),
-    ):
-        buffer = io.BytesIO()
-        drawing.savefig(buffer, format=suffix, metadata=metadata)
-        write_whole(place.with_suffix(f".{suffix}"), buffer.getvalue())
+def write_numbers(
+    name: str, content: bytes, claims: list[Claim], origin: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """``figN.csv`` of that content, ``figN_claims.csv``, and ``figN.json``: what made them, and
+    their checksums. Returns what that says.
+    """
+    rows = pd.DataFrame([claim.row() for claim in claims])
+    contents = {f"{name}.csv": content, f"{name}_claims.csv": csv_bytes(rows)}
+    for file_name, each in contents.items():
+        write_whole(folder / file_name, each)
+    checksums = {file_name: checksum(each) for file_name, each in contents.items()}
+    whole = {**origin, "sha256": checksums}
+    write_whole(folder / f"{name}.json", (json.dumps(whole, indent=2) + "\n").encode())
+    return whole

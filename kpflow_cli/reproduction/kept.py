@@ -17,18 +17,12 @@ from kpflow_cli import __version__
 from kpflow_cli.attempts import Failure, raise_failures
 from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import DamagedFileError, UserError, reason_of
-from kpflow_cli.reproduction.claims import Claim, list_claims
-from kpflow_cli.reproduction.figure_code import (
-    Figure,
-    claims_bytes,
-    load_figure,
-    read_figure_table,
-    save_pictures,
-)
+from kpflow_cli.reproduction.claims import list_claims
+from kpflow_cli.reproduction.figure_code import load_figure, read_figure_table, write_numbers
+from kpflow_cli.reproduction.pictures import Output, describe_size, save_pictures
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run import provenance
 from kpflow_cli.run.manifest import checksum
-from kpflow_cli.run.whole_files import write_whole
 
 _TABLE = re.compile(r"(fig\d+[a-z]?)\.csv(?:\.gz)?")
 
@@ -123,25 +117,25 @@ def list_kept(names: Sequence[str], folder: Path, specs: Mapping[str, FigureSpec
     """Print what a folder keeps of each figure, and what made it; of none in particular of all."""
     for name in names or find_kept(folder):
         origin = read_kept(folder, name).origin
-        made_in = f"{origin.get('profile')!s:<5}  commit {origin.get('commit')!s:.12}"
+        made_in = f"{describe_size(origin)}, commit {origin.get('commit')!s:.12}"
         shows = specs[name].shows if name in specs else "no figure of this version"
-        print(f"  {name.removeprefix('fig'):<3} {made_in}  {shows}")
+        print(f"  {name.removeprefix('fig'):<3} {made_in}: {shows}")
 
 
-def redraw_figures(names: Sequence[str], folder: Path, output_dir: Path) -> None:
+def redraw_figures(names: Sequence[str], folder: Path, output: Output) -> None:
     """Draw figures from a folder's numbers alone; of none in particular all that it keeps.
 
-    ``output_dir`` gets what making a figure leaves: pictures, numbers, claims and what made them;
-    where it is the folder itself, only the pictures. A figure that cannot be drawn is left out, the
+    The output gets what making a figure leaves: pictures, numbers, claims and what made them; where
+    it is the folder itself, only the pictures. A figure that cannot be drawn is left out, the
     others are drawn: at the end FailedRunError names those that were not and why, or UserError,
     where none could be.
     """
-    refuse_unwritable(output_dir, "output_dir")
+    refuse_unwritable(output.folder, "output_dir")
     names = names or find_kept(folder)
     failures: list[Failure] = []
     for name in names:
         try:
-            _redraw(name, folder, output_dir)
+            _redraw(name, folder, output)
         except UserError as error:
             if len(names) == 1:
                 raise
@@ -150,12 +144,8 @@ def redraw_figures(names: Sequence[str], folder: Path, output_dir: Path) -> None
     raise_failures(failures, len(names), "figures were not drawn")
 
 
-def _redraw(name: str, folder: Path, output_dir: Path) -> None:
-    kept = read_kept(folder, name)
-    figure = load_figure(name)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    place = output_dir / name
-    made_by = f"kpflow {__version__}, {name}, {kept.made_in}"
+def _redraw(name: str, folder: Path, output: Output) -> None:
+    kept, figure = read_kept(folder, name), load_figure(name)
     try:
         claims, drawing = figure.claims(kept.table), figure.draw(kept.table)
     except (KeyError, IndexError, ValueError) as error:
@@ -163,31 +153,18 @@ def _redraw(name: str, folder: Path, output_dir: Path) -> None:
             f"{folder / name}.csv: does not hold what {name} shows "
             f"({type(error).__name__}: {_first_line(error)})"
         ) from None
-    if not output_dir.samefile(folder):
-        _write_numbers(figure, kept, claims, folder, output_dir)
-    save_pictures(drawing, place, made_by)
+    output.folder.mkdir(parents=True, exist_ok=True)
+    # the table's own checksum, where what made it is older than that
+    origin = kept.origin | {"sha256": {f"{name}.csv": checksum(kept.content)}}
+    if not output.folder.samefile(folder):
+        drawn = {"from": str(folder), "kpflow": __version__, "commit": provenance.commit()}
+        origin = write_numbers(
+            name, kept.content, claims, kept.origin | {"drawn": drawn}, output.folder
+        )
+    made_by = f"kpflow {__version__}, {name}, {kept.made_in}"
+    written = save_pictures(name, drawing, output, made_by, origin)
     print(f"{name}, {kept.made_in}\n{list_claims(claims)}")
-    print(place.with_suffix(".pdf"), flush=True)
-
-
-def _write_numbers(
-    figure: Figure, kept: KeptNumbers, claims: list[Claim], folder: Path, output_dir: Path
-) -> None:
-    """The kept numbers, their claims and what made them, beside the pictures."""
-    contents = {
-        f"{figure.name}.csv": kept.content,
-        f"{figure.name}_claims.csv": claims_bytes(claims),
-    }
-    for file_name, content in contents.items():
-        write_whole(output_dir / file_name, content)
-    drawn = {"from": str(folder), "kpflow": __version__, "commit": provenance.commit()}
-    origin = {
-        **kept.origin,
-        "sha256": {file_name: checksum(content) for file_name, content in contents.items()},
-        "drawn": drawn,
-    }
-    written = (json.dumps(origin, indent=2) + "\n").encode()
-    write_whole(output_dir / f"{figure.name}.json", written)
+    print(written[0], flush=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -79,9 +79,10 @@ def test_kept_numbers_are_drawn_as_they_are(
 
 def test_in_the_folder_itself_only_pictures_are_written(folder: Path) -> None:
     before = contents(folder)
-    execute(["9", "--from", str(folder), f"output_dir={folder / '..' / folder.name}"])
+    words = [f"output_dir={folder / '..' / folder.name}", "formats=png,svg", "dpi=50"]
+    execute(["9", "--from", str(folder), *words])
     after = contents(folder)
-    assert after.keys() - before.keys() == {"fig9.pdf", "fig9.png"}
+    assert after.keys() - before.keys() == {"fig9.svg", "fig9.png"}
     assert {name: after[name] for name in before} == before
 
 
@@ -103,8 +104,9 @@ def test_the_figures_beside_one_that_is_not_kept_are_drawn(
 def test_what_is_kept_is_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     execute(["--list", "--from", str(folder)])
     three, nine = capsys.readouterr().out.splitlines()
-    assert three.startswith("  3   paper  commit 5b6b9abe680e  alignment of NTK_S")
-    assert nine.startswith("  9   paper  commit 165a51681ada  temporal, spatial and overall rank")
+    made_in = "profile paper, seeds 0-2, commit"
+    assert three.startswith(f"  3   {made_in} 5b6b9abe680e: alignment of NTK_S")
+    assert nine.startswith(f"  9   {made_in} 165a51681ada: temporal, spatial and overall rank")
 
 
 def test_neither_torch_nor_hydra_is_loaded(folder: Path, tmp_path: Path) -> None:
@@ -193,8 +195,13 @@ def test_a_table_of_something_else_is_told_in_a_line(folder: Path, tmp_path: Pat
         (["3", "--from", "{empty}"], r"keeps no figN\.csv or figN\.csv\.gz; `kpflow figure 3`"),
         (["3", "--from"], r"argument --from: expected one argument"),
         (["3", "--frm", "nowhere"], r"no figure '--frm' \(did you mean '--from'\?\)"),
-        (["3", "--from", "{empty}", "seed=1"], r"^seed=1: is said of runs.*valid.*: output_dir="),
+        (
+            ["3", "--from", "{empty}", "seed=1"],
+            r"^seed=1: is said of runs.*valid.*: output_dir=, formats=, dpi=$",
+        ),
         (["3", "--from", "{empty}", "profile=paper"], r"^profile=paper: is said of runs"),
+        (["3", "--from", "{empty}", "formats=pgn"], r"^formats=pgn: unknown .*pdf, png, svg$"),
+        (["3", "--from", "{empty}", "dpi=3"], r"dpi=3: .*at least 20"),
         (["3", "--from", "{empty}", "--estimate"], r"^--estimate tells what runs would take"),
     ],
 )

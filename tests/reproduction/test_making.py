@@ -15,6 +15,7 @@ from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction import command
 from kpflow_cli.reproduction.command import Order, make_figures
+from kpflow_cli.reproduction.pictures import Output
 from kpflow_cli.reproduction.specification import read_figure_specs
 
 
@@ -22,7 +23,7 @@ from kpflow_cli.reproduction.specification import read_figure_specs
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the figures that were built, in whose place nothing is done."""
     names: list[str] = []
-    monkeypatch.setattr(command, "build", lambda figure, *_: names.append(figure.name))
+    monkeypatch.setattr(command, "build", lambda figure, *_, **__: names.append(figure.name))
     return names
 
 
@@ -31,7 +32,7 @@ def order(tmp_path: Path, *names: str) -> Order:
 
 
 def make(tmp_path: Path, *names: str) -> None:
-    make_figures(order(tmp_path, *names), tmp_path / "figures")
+    make_figures(order(tmp_path, *names), Output(tmp_path / "figures"))
 
 
 def test_an_extra_that_is_missing_is_found_before_any_run(
@@ -69,7 +70,7 @@ def test_where_all_are_refused_nothing_was_sound(
 def test_the_figures_after_one_whose_runs_fail_are_made(
     made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build(figure: command.Figure, *_: object) -> None:
+    def build(figure: command.Figure, *_: object, **__: object) -> None:
         if figure.name == "fig8":
             raise FailedRunError("fig8: 1 of 3 runs failed")
         made.append(figure.name)

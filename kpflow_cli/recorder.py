@@ -125,7 +125,7 @@ class Recorder:
         step 4 measured: effective rank ...
         runs/loop
         >>> sorted(kp.load_run("runs/loop").tables)
-        ['measurements', 'periods', 'spectra', 'training']
+        ['measurements', 'spectra', 'training']
     """
 
     def __init__(

@@ -67,4 +67,5 @@ def _figure_words() -> list[str]:
 
 
 def _offer(words: Iterable[str], start: str) -> None:
-    print(" ".join(word for word in words if word.startswith(start)))
+    # a line each: bash and zsh take blanks and ends of lines alike, fish only these
+    print("\n".join(word for word in words if word.startswith(start)))

@@ -78,7 +78,7 @@ def draw_alignment(tables: Tables) -> StyledFigure:
     alignment.set(ylim=(0, 1.02), ylabel=r"$\cos(\mathrm{NTK}_S,\ VV^\top \otimes I)$")
     handles, labels = alignment.get_legend_handles_labels()
     entries = [*(handles if len(labels) > 1 else []), make_error_handle()]
-    alignment.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    alignment.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for overlap in others:
         _draw_overlaps(overlap, tables, names)
     return figure
@@ -142,7 +142,8 @@ def _draw_control(panel: Axes, tables: Tables, quantity: str, reduction: str, or
         & (rows["reduction"] == reduction)
     ]["value"]
     name = reduction.rpartition("_")[2]
-    label = "fresh weights" if reduction == "full" else f"{name}, fresh weights"
+    fresh = "fresh weights (+- their spread)"
+    label = fresh if reduction == "full" else f"{name}, {fresh}"
     if len(found):
         draw_level(panel, found.mean(), found.std() if len(found) > 1 else 0.0, label, order)
 

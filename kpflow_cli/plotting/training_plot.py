@@ -36,7 +36,7 @@ def draw_training(tables: Tables) -> StyledFigure:
     sizes too.
     """
     training = tables["training"]
-    finite = training[np.isfinite(training["loss"])] if "loss" in training else training
+    finite = training[~_find_divergence(training)]
     modes = [column for column in map(str, training) if column.startswith("learned_fraction_")]
     scored = "accuracy" in finite and bool(finite["accuracy"].notna().any())
     sizes = finite[modes].abs()
@@ -59,6 +59,16 @@ def draw_training(tables: Tables) -> StyledFigure:
     return figure
 
 
+def _find_divergence(training: pd.DataFrame) -> pd.Series:
+    """The row of a loss that is no number, where the run ended: nothing else is in it. Without
+    training, as of networks that were trained already, there is no loss, but what was evaluated is.
+    """
+    others = training.drop(columns=["step", "loss"], errors="ignore")
+    loss = training.get("loss", pd.Series(0.0, index=training.index))
+    at_end = training.index == training.index[-1]
+    return at_end & ~np.isfinite(loss) & others.isna().all(axis=1)
+
+
 def _draw_losses(panel: Axes, training: pd.DataFrame, marker: str) -> None:
     there = [name for name in _LOSSES if name in training and training[name].notna().any()]
     for name in there:
@@ -71,7 +81,7 @@ def _draw_losses(panel: Axes, training: pd.DataFrame, marker: str) -> None:
 
 def _mark_divergence(panel: Axes, training: pd.DataFrame, finite: pd.DataFrame) -> None:
     """A cross at the last loss that is a number, and the step of the first that is none."""
-    step = training["step"][~np.isfinite(training["loss"])].iloc[0]
+    step = training["step"].iloc[-1]
     panel.plot(finite["step"].iloc[-1:], finite["loss"].iloc[-1:], **_END)
     label = f"diverged at step {step:.0f}"
     panel.axvline(step, color=COLOURS[1], linestyle="--", linewidth=0.9, label=label)

@@ -123,6 +123,12 @@ def test_a_diverged_run_says_at_which_step(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "plots" / "training.png").exists()
 
 
+def test_what_was_trained_already_has_not_diverged() -> None:
+    training = pd.DataFrame({"step": [0, 10], "loss": math.nan, "evaluation_loss": [2.0, 1.0]})
+    (panel,) = PLOTS["training"]({"training": training}).axes
+    assert [list(line.get_ydata()) for line in panel.lines] == [[2.0, 1.0]]
+
+
 @pytest.mark.parametrize("name", ["temporal_modes", "outputs"])
 def test_periods_of_the_task_are_shaded(name: str, run_dir: Path) -> None:
     tables = read_tables(run_dir)

@@ -81,7 +81,8 @@ locked: $(BIN)/python ## install what the tests need, each file but torch's held
 	$(BIN)/python -m pip check
 	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-test
 
-audit: $(TOOLS)/.installed ## look up known vulnerabilities of all that is locked; fails where one is known or cannot be looked up
+audit: $(TOOLS)/.installed ## check CITATION.cff, look up known vulnerabilities of all that is locked; fails where one is known or cannot be looked up
+	$(TOOLS)/bin/cffconvert --validate
 	$(TOOLS)/bin/pip-audit --strict --vulnerability-service pypi --disable-pip --no-deps --progress-spinner off \
 		--requirement locks/test.txt --requirement locks/torch.txt
 

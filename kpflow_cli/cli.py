@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from kpflow_cli import __version__
-from kpflow_cli.config.columns import align_columns, lay_out
+from kpflow_cli.config.columns import align_columns
 from kpflow_cli.errors import FailedRunError, UserError, describe_machine_error, nearest
 from kpflow_cli.process import Terminated, end_by, open_streams, raising_termination
 
-COMMANDS = ("run", "measure", "verify", "figure", "claims", "table", "bench", "list")
+COMMANDS = ("run", "measure", "verify", "figure", "claims", "table", "report", "bench", "list")
 
 _HELP = """\
 kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
@@ -28,6 +28,8 @@ usage: kpflow COMMAND [ARGUMENTS]
                                         a network of yours that is trained already
   kpflow run --help                     every key, its meaning and its value
   kpflow verify model=rnn
+  kpflow report runs/memorypro/gru/<hash>
+                                        a page to look at, of a run, a sweep or the figures
   kpflow figure 3                       figure 3 and its claims, in figures/output
   eval "$(kpflow -sc install=bash)"     tab completion (bash, zsh, fish)
 
@@ -82,7 +84,7 @@ def _dispatch(words: list[str]) -> None:
     first, *rest = words or ["--help"]
     if first in ("--help", "-h", "help"):
         helps = ((name, _command(name).HELP) for name in COMMANDS)
-        print(lay_out(_HELP.format(commands=align_columns(helps))), end="")
+        print(_HELP.format(commands=align_columns(helps)), end="")
     elif first in ("--version", "-V"):
         print(f"kpflow {__version__}")
     elif first in ("-sc", "--shell-completion"):

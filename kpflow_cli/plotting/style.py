@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 import string
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
@@ -29,10 +31,8 @@ HEAT_MAP = "viridis"
 FULL_WIDTH = 7.0
 # height of tick labels and the label of an axis, in points
 _AXIS_LABELS = 30
-# entries of a legend over a panel: more would reach its letter
-_MODES_ABOVE = 5
-# how much of a line's colour its band has
-_BAND = 0.25
+# beside the largest: what a linear axis does not show
+_SMALL = 0.01
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -74,6 +74,16 @@ class StyledFigure(Figure):
         """Save as ``Figure.savefig`` does."""
         with _our_style():
             super().savefig(*arguments, **options)
+
+    def svg(self) -> bytes:
+        """An SVG file: the same bytes each time, nothing in it of when it was made.
+
+        Drawn once, where ``savefig`` draws twice to find out what fits.
+        """
+        buffer = io.BytesIO()
+        with _our_style():
+            FigureCanvasSVG(self).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
 
 
 def styled(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
@@ -165,14 +175,6 @@ def add_legend_below(
     )
 
 
-def add_mode_legend(panel: Axes, modes: int, *, columns: int) -> None:
-    """A legend out of the data's way: over the axes, of many modes beside them."""
-    if modes > _MODES_ABOVE:
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    else:
-        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
-
-
 def draw_heat_map(
     panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True
 ) -> None:
@@ -224,6 +226,35 @@ def scale_value_axis(panel: Axes, values: Any) -> None:
         panel.set_yscale("log")
 
 
+def scale_small_values(panel: Axes, values: Any, errors: Any = 0.0) -> None:
+    """An axis for values that are not negative, which starts at 0 unless some are small beside
+    others; then it is logarithmic, down to the least that is above its error and so resolved. Where
+    one is not, it has a place for 0 below that.
+    """
+    found = np.asarray(values, float)
+    bounds = np.broadcast_to(np.nan_to_num(np.asarray(errors, float)), found.shape)
+    there = np.isfinite(found)
+    resolved = found[there & (found > bounds)]
+    if not len(resolved) or resolved.min() > _SMALL * resolved.max():
+        panel.set_ylim(bottom=0)
+    elif len(resolved) == there.sum():
+        panel.set_yscale("log")
+    else:
+        panel.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(resolved.min())))
+        panel.set_ylim(bottom=0)
+
+
+def mark_single_precision(panel: Axes) -> Line2D:
+    """A dotted line at what single precision resolves of a number of order 1, where the axis
+    reaches as far down; its entry of a legend.
+    """
+    look: dict[str, Any] = {"color": "0.5", "linestyle": ":", "linewidth": 0.8}
+    place, limits = float(np.finfo(np.float32).eps), panel.get_ylim()
+    if panel.get_yscale() != "linear" and limits[0] < place:
+        panel.axhline(place, zorder=0, **look)
+    return Line2D([], [], label="what single precision resolves of 1", **look)
+
+
 def scale_step_axis(panel: Axes) -> None:
     """An axis of training steps, logarithmic but with a place for step 0; of one alone, only it."""
     steps = {each for line in panel.lines for each in np.asarray(line.get_xdata(), float)}
@@ -271,12 +302,7 @@ def draw_line_with_band(
         # a band of no width would not show
         panel.errorbar(x, value, error, color=colour, capsize=2, linewidth=1)
         return
-    panel.fill_between(x, value - error, value + error, color=colour, alpha=_BAND, linewidth=0)
-
-
-def make_error_handle() -> Patch:
-    """The legend's entry for the bands of ``draw_line_with_band``."""
-    return Patch(color="0.4", alpha=_BAND, linewidth=0, label="band: one standard error")
+    panel.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)
 
 
 def draw_level(panel: Axes, value: float, spread: float, label: str, order: int) -> None:

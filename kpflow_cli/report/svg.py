@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
-from typing import Any, Protocol
+from typing import Protocol
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -21,10 +20,10 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 class Drawing(Protocol):
-    """A figure that can save itself, such as matplotlib's."""
+    """A figure that can draw itself, such as ``kpflow_cli.plotting.style.StyledFigure``."""
 
-    def savefig(self, fname: Any, **options: Any) -> None:
-        """Write to a file-like object."""
+    def svg(self) -> bytes:
+        """As an SVG file, the same bytes each time."""
 
 
 def render_drawing(drawing: Drawing, name: str, label: str, caption: str = "") -> Markup:
@@ -34,15 +33,8 @@ def render_drawing(drawing: Drawing, name: str, label: str, caption: str = "") -
         name: one of a kind on its page: what the drawing refers to within itself gets it in front.
         label: what is to be seen, for those who do not see it.
     """
-    svg = inline_svg(svg_bytes(drawing), name, label)
+    svg = inline_svg(drawing.svg(), name, label)
     return render("drawing.html.jinja", picture=svg, caption=caption, label=label)
-
-
-def svg_bytes(drawing: Drawing) -> bytes:
-    """A drawing as an SVG file, without the time of its making."""
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def inline_svg(content: bytes, name: str, label: str) -> Markup:

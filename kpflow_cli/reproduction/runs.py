@@ -13,10 +13,11 @@ import pandas as pd
 
 from kpflow_cli.config.grid import grid, value_at
 from kpflow_cli.config.validation import identity
+from kpflow_cli.durations import in_words
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete, read_tables, run_path
-from kpflow_cli.sweeps.cost import estimated_seconds, in_words
+from kpflow_cli.sweeps.cost import estimated_seconds
 from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.sweeps.settling import list_failures, settle

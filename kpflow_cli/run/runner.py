@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from kpflow_cli.config.validation import identity
-from kpflow_cli.errors import DivergedError, FailedRunError, UnwrittenFileError, UserError
+from kpflow_cli.errors import FailedRunError, UnwrittenFileError, UserError
 from kpflow_cli.measures.rows import Measured
 from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import RunFolder, open_run_folder
@@ -91,12 +91,7 @@ class _Session:
             self._recording.finish(plots)
             return
         with self._recording.under_way():
-            try:
-                self._train()
-            except DivergedError:
-                with self.stop_signals.breaking_off():
-                    self._recording.draw(plots)
-                raise
+            self._train()
             with self.stop_signals.breaking_off():
                 self._recording.finish(plots)
 
@@ -124,11 +119,8 @@ class _Session:
                     self._stop(self._checkpoint())
         except UnwrittenFileError:
             raise
-        except FailedRunError as error:
+        except FailedRunError:
             self._recording.step = self._trainer.step
-            if isinstance(error, DivergedError):
-                end = {"step": self._trainer.step, "loss": error.loss}
-                self._recording.add(self._trainer.step, {"training": [end]})
             self._recording.write_tables()
             raise
         finally:

@@ -58,10 +58,3 @@ def _seconds(point: SweepPoint) -> float:
         timed = sum(1 for _ in islice(losses, _TIMED_STEPS))
         total += steps * (time.perf_counter() - begun) / max(timed, 1)
     return total
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

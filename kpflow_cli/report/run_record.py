@@ -1,0 +1,125 @@
+"""What a page of a run is made from: the files of its folder, those that are there and sound."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from kpflow_cli.durations import in_words
+from kpflow_cli.errors import UserError
+from kpflow_cli.report.page import Tone
+from kpflow_cli.run.layout import CONFIG, MANIFEST, STATUS
+from kpflow_cli.run.manifest import checksum, read_manifest
+from kpflow_cli.run.reading import in_use, read_status
+
+# of a run at work: its status and the checksum of it are written one after the other
+_LOOKS, _LOOK_SECONDS = 5, 0.1
+_CONTINUES = "the same command continues it"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder holds it.
+
+    Attributes:
+        name: of the folder.
+        status: run.json, empty where there is none as it was written.
+        config: all that determined the results, empty where nothing tells.
+        tables: sound CSV files by their stems.
+        damaged: what is not as it was written, a line each.
+        is_at_work: whether a process works on it.
+    """
+
+    name: str
+    status: Mapping[str, Any]
+    config: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    damaged: tuple[str, ...] = ()
+    is_at_work: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is, in words."""
+
+    word: str
+    tone: Tone
+    told: str = field(default="")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The run of a folder, whatever of it is there. Raises UserError where nothing is."""
+    at_work = in_use(folder)
+    status = read_status(folder)
+    for _ in range(_LOOKS if at_work else 0):
+        if status:
+            break
+        time.sleep(_LOOK_SECONDS)
+        status = read_status(folder)
+    config = status.get("config") or _read_config(folder)
+    damaged: list[str] = [] if status else [f"{STATUS}: not there as it was written"]
+    # a run at work writes each file whole, and its checksum after it
+    checksums = None if at_work else read_manifest(folder)
+    tables = _read_tables(folder, checksums, damaged)
+    if checksums == {}:
+        damaged.append(f"{MANIFEST}: not as it was written; nothing can be held against it")
+    elif checksums is not None:
+        lost = [each for each in status.get("tables", []) if f"{each}.csv" not in checksums]
+        damaged += [f"{each}.csv: not there" for each in lost]
+    if not (status or config or tables):
+        raise UserError(f"{folder}: no kpflow run there")
+    return RunRecord(folder.name, status, config, tables, tuple(damaged), at_work)
+
+
+def describe_state(record: RunRecord) -> State:
+    """How far a run is: finished, running, interrupted, diverged, failed."""
+    status = record.status
+    steps, step = status.get("steps"), status.get("step")
+    where = f"at step {step} of {steps}"
+    match status.get("status"):
+        case "complete":
+            took = in_words(float(status.get("duration", 0.0)))
+            return State("finished", "good", f"all {steps} steps, in {took}")
+        case "running" if record.is_at_work:
+            return State("running", "active", where)
+        case "running" | "interrupted":
+            return State("interrupted", "doubtful", f"{where}; {_CONTINUES}")
+        case "diverged" | "failed" as word:
+            return State(word, "bad", f"{where}: {status.get('error', 'nobody knows why')}")
+    return State("unknown", "doubtful", f"{STATUS} is not there as it was written")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    except Exception:
+        # whatever a file that is no configuration holds
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_tables(
+    folder: Path, checksums: Mapping[str, str] | None, damaged: list[str]
+) -> dict[str, pd.DataFrame]:
+    """Tables that are as they were written; ``damaged`` is told of the others."""
+    there = {path.name for path in folder.glob("*.csv")}
+    names = there if checksums is None else {each for each in checksums if each.endswith(".csv")}
+    tables = {}
+    for name in sorted(names):
+        try:
+            content = (folder / name).read_bytes()
+            if checksums is not None and checksum(content) != checksums[name]:
+                damaged.append(f"{name}: not as it was written, and left out")
+                continue
+            tables[name.removesuffix(".csv")] = pd.read_csv(io.BytesIO(content))
+        except (OSError, ValueError) as error:
+            reason = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+            damaged.append(f"{name}: {reason}")
+    return tables

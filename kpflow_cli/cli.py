@@ -29,7 +29,7 @@ usage: kpflow COMMAND [ARGUMENTS]
   kpflow run --help                     every key, its meaning and its value
   kpflow verify model=rnn
   kpflow report runs/memorypro/gru/<hash>
-                                        a page to look at, of a run, a sweep or the figures
+                                        a page to look at: report.html in its folder
   kpflow figure 3                       figure 3 and its claims, in figures/output
   eval "$(kpflow -sc install=bash)"     tab completion (bash, zsh, fish)
 

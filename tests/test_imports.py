@@ -172,7 +172,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "durations",
         "errors",
         "plotting",
-        "reproduction",
         "run.adding",
         "run.identity",
         "run.layout",
@@ -180,7 +179,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.reading",
         "run.summary",
         "run.whole_files",
-        "sweeps",
     ),
     "verification": (
         "verification",

@@ -1,4 +1,4 @@
-"""``kpflow report``: a page of a run, of a sweep or of the figures."""
+"""``kpflow report``: a page of a run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from kpflow_cli.config.keys import Key
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
 
-HELP = "a page to look at: a run, a sweep or the figures, as one HTML file"
+HELP = "a page to look at: all of a run as one HTML file"
 _DESCRIPTION = """\
-One HTML file that opens from disk and needs nothing else, no network either: of a run its plots,
-numbers, configuration and what made it; of a sweep all its runs in a table to sort and filter, and
-maps over any two swept keys; of figures each drawing with its claims, verdicts and reasons.
+All of a run as one HTML file, which opens from disk and needs nothing else, no network either: its
+plots and numbers, its configuration with what was changed, what made it, what is missing or
+damaged. The last line of output names the file.
 """
 _EPILOG = """\
 {keys}
 
-  kpflow report runs/memorypro/gru/<hash>          a run, of `kpflow measure` too: report.html in
-                                                   its folder; one that is still at work as it is
-  kpflow report runs/sweeps/<hash>.json            a sweep: runs/sweeps/<hash>.html
-  kpflow report 'runs/memorypro/gru/*'             all runs of that folder: report.html
-  kpflow report figures                            the figures in figures/output, as report.html
-                                                   there
-  kpflow report figures/reference output=all.html  those that a folder keeps the numbers of
+  kpflow report runs/memorypro/gru/<hash>            report.html in the run's folder; of
+                                                     `kpflow measure` too, and of a run at work
+  kpflow report runs/memorypro/gru/<hash> output=gru.html
+                                                     elsewhere
 """
 
 
@@ -33,7 +30,7 @@ _EPILOG = """\
 class ReportSettings:
     """KEY=VALUE arguments of ``kpflow report``."""
 
-    output: Annotated[str, Key("the HTML file; by default beside what it shows")] = ""
+    output: Annotated[str, Key("the HTML file; report.html in the run folder by default")] = ""
 
 
 def execute(words: list[str]) -> None:
@@ -43,8 +40,8 @@ def execute(words: list[str]) -> None:
     settings = read_keys([word for word in words if "=" in word], ReportSettings, "no option")
     if len(places) != 1:
         raise UserError(
-            "report takes one run folder, sweep file, quoted glob of run folders, or `figures`; "
-            f"got {' '.join(places) or 'none'}"
+            "report takes one run folder, such as runs/memorypro/gru/<hash>; got "
+            f"{' '.join(places) or 'none'}"
         )
     from kpflow_cli.report.places import write_report
 
@@ -55,15 +52,14 @@ def execute(words: list[str]) -> None:
 def _parser() -> Parser:
     parser = Parser(
         "report",
-        "RUN|SWEEP|figures [KEY=VALUE ...]",
+        "RUN [KEY=VALUE ...]",
         _DESCRIPTION,
         _EPILOG.format(keys=describe_keys(ReportSettings)),
     )
     parser.add_argument(
         "word",
         nargs="*",
-        metavar="RUN|SWEEP|figures",
-        help="a run folder; a sweep file or a quoted glob of run folders; `figures`, or a folder "
-        "with figN.csv in it",
+        metavar="RUN",
+        help="a run folder",
     )
     return parser

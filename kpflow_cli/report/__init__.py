@@ -1,1 +1,1 @@
-"""Pages to look at: a run, a sweep, the figures, each one HTML file that needs nothing else."""
+"""Pages to look at, each one HTML file that needs nothing else."""

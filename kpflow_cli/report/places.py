@@ -13,21 +13,17 @@ from kpflow_cli.run.adding import add_file
 from kpflow_cli.run.layout import CONFIG, MANIFEST, REPORT, STATUS
 from kpflow_cli.run.whole_files import write_whole
 
-_FIGURES = Path("figures/output")
-
 
 def write_report(place: str, output: Path | None) -> Path:
-    """Write the page of a run folder, a sweep file, a glob of run folders, or of ``figures``, or a
-    folder that keeps their numbers; returns its file.
+    """Write the page of a run folder; returns its file, report.html in the folder by default.
 
-    Raises UserError where there is no such thing, or nothing in it, and for a file that cannot be
-    written.
+    Raises UserError where there is no run, and for a file that cannot be written.
     """
     path = read_path(place)
     if path.is_dir() and _is_run(path):
         html = render_run(read_record(path), load_plots())
         return _write(html, output or path / REPORT, path if output is None else None)
-    raise UserError(f"{place}: no run folder, no sweep file and no folder of figures")
+    raise UserError(f"{place}: no run folder")
 
 
 def _is_run(folder: Path) -> bool:

@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FL
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-mutants test-faults test-slurm lint type bench coverage figures $(FIGURES) clean
+.PHONY: help run test test-slow test-all test-mutants test-faults test-slurm lint type bench coverage figures $(FIGURES) gallery clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ figures: $(FIGURES) ## all figures, in figures/output, and one table of all clai
 
 $(FIGURES): $(VENV)/.installed-optim ## one figure (larger networks: make fig3 PROFILE=paper)
 	$(BIN)/kpflow figure $(@:fig%=%) profile=$(PROFILE)
+
+gallery: $(VENV)/.installed ## the small pictures in figures/reference, drawn from the numbers that it keeps
+	$(BIN)/kpflow figure --from figures/reference output_dir=figures/reference formats=png dpi=130 palette=true
 
 clean: ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

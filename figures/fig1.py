@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import ConnectionPatch
+from matplotlib.transforms import blended_transform_factory
 
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.heat_maps import add_relative_bar, draw_signed_map, find_limit
 from kpflow_cli.plotting.style import (
     COLOURS,
     FULL_WIDTH,
     LINE_STYLES,
     StyledFigure,
     add_letter,
-    draw_heat_map,
     lay_out_mosaic,
     styled,
 )
@@ -73,31 +76,80 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row of fields joined by the operators between them; below, the steps."""
+    """A row of fields joined by the operators between them, in a loop; below, the steps."""
     figure, panels = lay_out_mosaic(
-        [["error", "adjoint", "gradient", "driven", "change"], ["steps"] * 3 + ["ratio"] * 2],
-        (FULL_WIDTH, 4.2),
-        (1, 1.2),
+        [list(_FIELDS), ["loop"], ["steps"] * 3 + ["ratio"] * 2], (FULL_WIDTH, 5.2), (1, 0.5, 1.25)
     )
     for name, title in _FIELDS.items():
-        draw_heat_map(
-            panels[name],
-            pick(data, panel="field", series=name),
-            title=title,
-            signed=True,
-            bar=False,
-        )
-        panels[name].set_xlabel("columns of $W$" if name == "gradient" else "time step")
+        rows = pick(data, panel="field", series=name)
+        draw_signed_map(panels[name], rows, f"{title}\nmax {find_limit(rows):.2g}")
+        panels[name].set_xlabel("column of $W_{hh}$" if name == "gradient" else "time step")
     panels["error"].set_ylabel("unit")
     add_letter(panels["error"], "a")
     for name, operator in zip(list(_FIELDS)[1:], _OPERATORS, strict=True):
         panels[name].set_yticks([])
         _draw_arrow(panels[name], operator)
+    add_relative_bar([panels[name] for name in _FIELDS], "max")
+    _draw_loop(panels["loop"], panels["change"], panels["error"])
     _draw_steps(panels["steps"], data)
     add_letter(panels["steps"], "b")
     _draw_ratios(panels["ratio"], data)
     add_letter(panels["ratio"], "c")
     return figure
+
+
+def _draw_loop(panel: Axes, last: Axes, first: Axes) -> None:
+    """From under the last field back to under the first, with what happens there and what the
+    operators are.
+    """
+    panel.set_axis_off()
+    bottom = 0.62
+    below = {
+        each: blended_transform_factory(each.transAxes, panel.transAxes) for each in (last, first)
+    }
+    corners = [
+        ((0.5, 1.0), last),
+        ((0.5, bottom), last),
+        ((0.5, bottom), first),
+        ((0.5, 1.0), first),
+    ]
+    for (start, from_axes), (end, to_axes) in pairwise(corners):
+        panel.add_artist(
+            ConnectionPatch(
+                start,
+                end,
+                below[from_axes],
+                below[to_axes],
+                arrowstyle="-|>" if end == (0.5, 1.0) else "-",
+                mutation_scale=9,
+                color="black",
+                linewidth=0.9,
+                shrinkA=0,
+                shrinkB=0,
+                capstyle="projecting",
+            )
+        )
+    words: dict[str, Any] = {"ha": "center", "va": "center", "transform": panel.transAxes}
+    panel.text(
+        0.48,
+        bottom,
+        r"a step of rate $\eta$ moves the state, $h \leftarrow h + \Delta h$: "
+        "new outputs, new error",
+        fontsize=7.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+        **words,
+    )
+    panel.text(
+        0.48,
+        0.14,
+        r"$P^*$ carries the error back through time.  $K = D D^*$, "
+        r"$D = \partial f/\partial\theta$, takes it into the parameters and out again."
+        "\n"
+        r"$P$ carries the correction forward.  All of it is NTK$_S = P K P^*$.",
+        fontsize=7,
+        linespacing=1.4,
+        **words,
+    )
 
 
 def _draw_steps(panel: Axes, data: pd.DataFrame) -> None:
@@ -151,8 +203,8 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
     """
     for order, (moment, step) in enumerate(_read_moments(data).items()):
         for name, label, style in (
-            ("difference", "no noise", "-"),
-            ("noisy_difference", "SGD's batch", "--"),
+            ("difference", "on these trials", "-"),
+            ("noisy_difference", "on SGD's noisy batch", "--"),
         ):
             rows = pick(data, panel=f"ratio_{moment}", series=name).sort_values("x")
             look: dict[str, Any] = {
@@ -161,9 +213,12 @@ def _draw_ratios(panel: Axes, data: pd.DataFrame) -> None:
                 "marker": "os"[order],
                 "markersize": 2.0,
             }
-            panel.plot(rows["x"], rows["value"], label=f"step {step:.0f}, {label}", **look)
+            panel.plot(rows["x"], rows["value"], label=f"at step {step:.0f}, {label}", **look)
     panel.set(
-        xscale="log", yscale="log", xlabel=r"learning rate $\eta$", ylabel="relative difference"
+        xscale="log",
+        yscale="log",
+        xlabel=r"learning rate $\eta$",
+        ylabel=r"$\|\Delta h + \eta\,\mathrm{NTK}_S\, e\|\,/\,\|\Delta h\|$",
     )
     # room for the legend above the curves
     low, high = panel.get_ylim()
@@ -239,11 +294,11 @@ def _draw_arrow(panel: Axes, operator: str) -> None:
     """An arrow into a panel from the one before it, with the operator's name on it."""
     panel.annotate(
         "",
-        (-0.08, 0.5),
-        (-0.5, 0.5),
+        (-0.06, 0.5),
+        (-0.44, 0.5),
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 0.9, "mutation_scale": 9},
     )
     panel.annotate(
-        operator, (-0.3, 0.55), xycoords="axes fraction", ha="center", va="bottom", fontsize=9
+        operator, (-0.27, 0.55), xycoords="axes fraction", ha="center", va="bottom", fontsize=9
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
+from matplotlib.axes import Axes
 
+from kpflow_cli.plotting.heat_maps import add_colour_bar, draw_signed_map, find_limit
 from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     StyledFigure,
     add_letter,
-    draw_heat_map,
     lay_out_mosaic,
     styled,
 )
@@ -28,6 +29,7 @@ from .table import (
 )
 
 _NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
+_SITES = "site variables ($h$, then $x$)"
 _MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
 
 
@@ -61,34 +63,69 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row a network: V, V V^T, K, with their ranks."""
+    """A row a network: V, V V^T, K, with their ranks; both V on one scale."""
     figure, panels = lay_out_mosaic(
         [[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1)
     )
+    rows = {name: pick(data, panel=name) for name in panels}
+    limit = max(find_limit(rows[f"{run}_v"]) for run in _NETWORKS)
     for index, (run, network) in enumerate(_NETWORKS.items()):
         found = {
             name: read_number(data, panel="summary", series=f"{run}_{name}")
             for name in ("rank_v", "rank_k", "effective_rank_v", "states")
         }
         titles = {
-            "v": f"$V$: rank {found['rank_v']:.0f}, effective rank {found['effective_rank_v']:.1f}",
+            "v": f"$V$: rank {found['rank_v']:.0f},\n"
+            f"effective rank {found['effective_rank_v']:.1f}",
             "gram": r"$V V^\top$",
             "k": f"$K$: rank {found['rank_k']:.0f} of {found['states']:.0f}",
         }
         for column, (name, title) in enumerate(titles.items()):
-            panel = panels[f"{run}_{name}"]
-            draw_heat_map(panel, pick(data, panel=f"{run}_{name}"), title=title, signed=True)
-            panel.set_xlabel(
-                {
-                    "v": "site variables ($h$, then $x$)",
-                    "gram": "trial and time",
-                    "k": "unit; trial and time",
-                }[name]
-            )
-            panel.set_ylabel("trial and time" if name != "k" else "unit; trial and time")
+            panel, own = panels[f"{run}_{name}"], rows[f"{run}_{name}"]
+            draw_signed_map(panel, own, title, limit=limit if name == "v" else None)
+            panel.set_ylabel("trial and time")
+            panel.set_xlabel(_SITES if name == "v" else "trial and time")
+            if name != "v":
+                add_colour_bar([panel])
             add_letter(panel, "abcdef"[3 * index + column])
+        _name_units(panels[f"{run}_k"], data, run)
         panels[f"{run}_v"].set_ylabel(f"{network}\ntrial and time")
+    add_colour_bar([panels[f"{run}_v"] for run in _NETWORKS])
     return figure
+
+
+def _name_units(panel: Axes, data: pd.DataFrame, run: str) -> None:
+    """Which units the blocks of K are of, in place of numbers of rows."""
+    size, states = (
+        len(pick(data, panel=f"{run}_k")) ** 0.5,
+        len(pick(data, panel=f"{run}_gram")) ** 0.5,
+    )
+    units = choose_units(_count_units(data, run), round(size / states))
+    middles = [states * (block + 0.5) - 0.5 for block in range(len(units))]
+    names = [f"unit {unit}" for unit in units]
+    panel.set_xticks(middles, names)
+    panel.set_yticks(middles, names, rotation=90, va="center")
+    panel.tick_params(length=0)
+    for block in range(1, len(units)):
+        for draw_line in (panel.axhline, panel.axvline):
+            draw_line(states * block - 0.5, color="0.6", linewidth=0.4)
+    panel.set(xlabel="trial and time of each unit", ylabel="trial and time of each unit")
+
+
+def _count_units(data: pd.DataFrame, run: str) -> int:
+    """n of the B T n states."""
+    states, trial_times = (
+        read_number(data, panel="summary", series=f"{run}_{name}")
+        for name in ("states", "trial_times")
+    )
+    return round(states / trial_times)
+
+
+def choose_units(units: int, count: int) -> list[int]:
+    """Which units K was recorded for: ``count`` of them, evenly spaced from 0, as all that is
+    recorded in part.
+    """
+    return [index * units // count for index in range(count)]
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

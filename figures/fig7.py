@@ -9,11 +9,11 @@ import math
 import pandas as pd
 
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.plotting.heat_maps import add_colour_bar, draw_signed_map
 from kpflow_cli.plotting.style import (
     FULL_WIDTH,
     StyledFigure,
     add_letter,
-    draw_heat_map,
     lay_out_mosaic,
     styled,
 )
@@ -31,7 +31,13 @@ from .table import (
 )
 
 _AXES = {"trial": "trial", "time": "time step", "unit": "unit"}
-_REDUCTIONS = {"mean": "mean", "trace": "partial trace"}
+# what a column keeps, and what its matrices are reduced over
+_KEPT = {
+    "trial": (r"trials, $B \times B$", "times and units"),
+    "time": (r"times, $T \times T$", "trials and units"),
+    "unit": (r"units, $n \times n$", "trials and times"),
+}
+_REDUCTIONS = {"mean": "mean over the others", "trace": "partial trace over the others"}
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -45,7 +51,10 @@ def data(tables: Tables) -> pd.DataFrame:
     whole = pick(
         pick_last_step(tables["measurements"]), operator="ntk", quantity="trace", reduction="full"
     )
-    parts = [tabulate_measurements("trace", "ntk", whole)]
+    parts = [
+        tabulate("step", "last", value=float(matrices["step"].iloc[0])),
+        tabulate_measurements("trace", "ntk", whole),
+    ]
     for reduction in _REDUCTIONS:
         for axis in _AXES:
             rows = pick(matrices, reduction=reduction, kept=axis)
@@ -76,30 +85,40 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     """A row a definition, a column an axis."""
     figure, panels = lay_out_mosaic(
         [[f"{reduction}_{axis}" for axis in _AXES] for reduction in _REDUCTIONS],
-        (FULL_WIDTH, 4.6),
+        (FULL_WIDTH, 4.9),
         (1, 1),
     )
     for row, (reduction, name) in enumerate(_REDUCTIONS.items()):
         for column, (axis, size) in enumerate(_AXES.items()):
-            panel = panels[f"{reduction}_{axis}"]
-            trace = read_number(data, panel="trace", series=f"{reduction}_{axis}")
-            draw_heat_map(
-                panel,
+            panel, rows = (
+                panels[f"{reduction}_{axis}"],
                 pick(data, panel=f"{reduction}_{axis}"),
-                title=f"trace {trace:.4g}",
-                signed=False,
             )
+            trace = read_number(data, panel="trace", series=f"{reduction}_{axis}")
+            draw_signed_map(panel, rows, f"trace {trace:.4g}")
+            add_colour_bar([panel])
             panel.set(xlabel=size, ylabel=size)
             add_letter(panel, "abcdef"[3 * row + column])
         first = panels[f"{reduction}_trial"]
         first.set_ylabel(f"{name}\n{first.get_ylabel()}")
-    for axis, matrix in zip(
-        _AXES, (r"$B \times B$", r"$T \times T$", r"$n \times n$"), strict=True
-    ):
+    for axis, (kept, reduced) in _KEPT.items():
         panels[f"mean_{axis}"].annotate(
-            matrix, (0.5, 1.16), xycoords="axes fraction", ha="center", fontsize=9
+            f"{kept}\n(over {reduced})",
+            (0.5, 1.16),
+            xycoords="axes fraction",
+            ha="center",
+            fontsize=8,
         )
+    figure.suptitle(
+        f"NTK$_S$ of the trained GRU{_name_step(data)}, reduced to one axis", fontsize=9
+    )
     return figure
+
+
+def _name_step(data: pd.DataFrame) -> str:
+    """Of the last record; nothing where the table is older than that it was kept."""
+    step = read_number(data, panel="step", series="last")
+    return "" if math.isnan(step) else f" at step {step:.0f}"
 
 
 def claims(data: pd.DataFrame) -> list[Claim]:

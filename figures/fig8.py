@@ -16,6 +16,11 @@ from .table import Tables, pick, read_number, stack, tabulate
 
 _GAIN, _POINTS = "model.gain", "model.fixed_points"
 _CLAIMED_GAIN = 0.9
+# from this gain on most trajectories wander: so many are drawn
+_WILD_GAIN, _WILD_PATHS = 1.5, 3
+# of trajectories; the crosses have one of their own
+_PATH_COLOURS = tuple(colour for colour in COLOURS if colour != COLOURS[1])
+_CROSS: dict[str, Any] = {"color": COLOURS[1], "markersize": 5, "markeredgewidth": 1.1}
 
 
 def data(tables: Tables) -> pd.DataFrame:
@@ -63,7 +68,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.06, wspace=0.0, hspace=0.16)
     for row, gain in zip(grid, gains, strict=True):
         for panel, count in zip(row, counts, strict=True):
-            _draw_paths(panel, data, _label(gain, count))
+            _draw_paths(panel, data, _label(gain, count), gain)
         words: dict[str, Any] = {"rotation": 90, "va": "center", "fontsize": 8}
         row[0].text2D(-0.12, 0.5, f"$g$ = {gain:g}", transform=row[0].transAxes, **words)
     for panel, count in zip(grid[0], counts, strict=True):
@@ -71,19 +76,29 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         panel.text2D(0.5, 1.14, title, transform=panel.transAxes, ha="center", fontsize=8)
     for axis, name in (("x", "PC 1"), ("y", "PC 2"), ("z", "PC 3")):
         getattr(grid[-1][0], f"set_{axis}label")(name, fontsize=6.5, labelpad=-13)
-    figure.legend(handles=_make_legend(), loc="lower center", ncols=3)
+    figure.legend(handles=_make_legend(gains), loc="lower center", ncols=2)
     return figure
 
 
-def _draw_paths(panel: Any, data: pd.DataFrame, series: str) -> None:
-    """One network in three dimensions."""
-    for _, line in pick(data, panel="trajectories", series=series).groupby("line"):
-        path = [line[name] for name in ("x", "y", "value")]
-        panel.plot(*path, color=COLOURS[0], linewidth=0.5, alpha=0.8)
-        panel.plot(*(each.iloc[-1:] for each in path), "o", color="black", markersize=2)
+def _draw_paths(panel: Any, data: pd.DataFrame, series: str, gain: float) -> None:
+    """One network in three dimensions: of each start, or where that would be a tangle of a few, the
+    trajectory in a colour; of each where it is at the end.
+    """
+    paths = [line for _, line in pick(data, panel="trajectories", series=series).groupby("line")]
+    drawn = list(range(len(paths)))
+    if gain >= _WILD_GAIN:
+        drawn = [index * len(paths) // _WILD_PATHS for index in range(_WILD_PATHS)]
+    for order, index in enumerate(drawn):
+        colour = _PATH_COLOURS[order % len(_PATH_COLOURS)]
+        path = [paths[index][name] for name in ("x", "y", "value")]
+        panel.plot(*path, color=colour, linewidth=0.6, alpha=0.8)
+        first = [each.iloc[:1] for each in path]
+        panel.plot(*first, "o", color=colour, markersize=2.6, markerfacecolor="white")
+    for line in paths:
+        end = [line[name].iloc[-1:] for name in ("x", "y", "value")]
+        panel.plot(*end, "o", color="black", markersize=2)
     planted = pick(data, panel="points", series=series)
-    cross: dict[str, Any] = {"color": COLOURS[1], "markersize": 4.5, "markeredgewidth": 1.2}
-    panel.plot(planted["x"], planted["y"], planted["value"], "x", **cross)
+    panel.plot(planted["x"], planted["y"], planted["value"], "x", **_CROSS)
     panel.set(xticklabels=[], yticklabels=[], zticklabels=[])
     panel.tick_params(length=0, pad=-6)
     for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
@@ -96,13 +111,29 @@ def _draw_paths(panel: Any, data: pd.DataFrame, series: str) -> None:
     panel.set_box_aspect(None, zoom=1.15)
 
 
-def _make_legend() -> list[Line2D]:
-    dot: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 2.5}
-    cross: dict[str, Any] = {"color": COLOURS[1], "marker": "x", "markersize": 4.5}
+def _make_legend(gains: list[float]) -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "", "marker": "o"}
+    open_dot: dict[str, Any] = {"color": COLOURS[0], "markersize": 3, "markerfacecolor": "white"}
+    few = f"; from $g$ = {_WILD_GAIN:g} on {_WILD_PATHS} of them"
     return [
-        Line2D([], [], color=COLOURS[0], linewidth=0.8, label="zero-input trajectory"),
-        Line2D([], [], linestyle="", label="where it is after 600 steps", **dot),
-        Line2D([], [], linestyle="", label="planted fixed point", **cross),
+        Line2D(
+            [],
+            [],
+            color=COLOURS[0],
+            linewidth=0.8,
+            label="zero-input trajectory, its colour tells its start"
+            + (few if max(gains) >= _WILD_GAIN else ""),
+        ),
+        Line2D([], [], label="start", **dot, **open_dot),
+        Line2D(
+            [],
+            [],
+            label="state after 600 steps, of all starts",
+            **dot,
+            color="black",
+            markersize=2.5,
+        ),
+        Line2D([], [], linestyle="", marker="x", label="planted fixed point", **_CROSS),
     ]
 
 

@@ -48,7 +48,8 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     for name, (panel, title) in zip("abcdef", _TITLES.items(), strict=True):
         # of less than a decade
         linear = panel == "spatial_mean"
-        draw_plane(panels[panel], data, panel, _SERIES, logarithmic=not linear, log_axes=True)
+        look = {"logarithmic": not linear, "log_axes": True, "label_contours": True}
+        draw_plane(panels[panel], data, panel, _SERIES, **look)
         panels[panel].set_title(title)
         panels[panel].set_xlabel("width $d$")
         add_letter(panels[panel], name)

@@ -12,6 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
+from matplotlib.contour import ContourSet
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import (
     FixedLocator,
     LogFormatterSciNotation,
@@ -40,9 +42,10 @@ def draw_plane(
     *,
     logarithmic: bool,
     log_axes: bool = False,
+    label_contours: bool = False,
 ) -> None:
     """One map with contour lines and a colour bar; the mean of all lines. ``logarithmic`` are its
-    colours, ``log_axes`` both axes.
+    colours, ``log_axes`` both axes; with ``label_contours`` each line says its value.
     """
     matrix = pick(data, panel=name, series=series).pivot_table(
         index="y", columns="x", values="value"
@@ -74,7 +77,11 @@ def draw_plane(
         )
         inside = [level for level in levels if low < level < high]
         if inside:
-            panel.contour(x, y, values, levels=inside, colors="white", linewidths=0.5, alpha=0.8)
+            lines = panel.contour(
+                x, y, values, levels=inside, colors="white", linewidths=0.5, alpha=0.8
+            )
+            if label_contours:
+                _label_contours(lines)
     # inside its panel's space: one of its own for each would take the layout's columns apart
     bar = panel.figure.colorbar(mesh, cax=panel.inset_axes((1.04, 0.0, 0.05, 1.0)))
     bar.ax.tick_params(labelsize=6, length=2)
@@ -83,6 +90,12 @@ def draw_plane(
     bar.outline.set_linewidth(0.4)
     for spine in panel.spines.values():
         spine.set_visible(False)
+
+
+def _label_contours(lines: ContourSet) -> None:
+    """The value of each line on it, readable on dark and on light."""
+    for words in lines.clabel(fmt="%g", fontsize=6, colors="white"):
+        words.set(alpha=1, path_effects=[withStroke(linewidth=1.2, foreground="0.2")])
 
 
 def _place_edges(places: np.ndarray, *, log: bool) -> np.ndarray:

@@ -41,7 +41,7 @@ _EPILOG = """\
 """
 
 # keys that tell nothing of runs
-_OF_PICTURES = ("output_dir=", "formats=", "dpi=")
+_OF_PICTURES = ("output_dir=", "formats=", "dpi=", "palette=")
 
 
 @dataclass
@@ -55,6 +55,7 @@ class FigureSettings:
         "pdf,png"
     )
     dpi: Annotated[int, Key("pixels an inch of its pictures", at_least=20, at_most=2000)] = 200
+    palette: Annotated[bool, Key("a PNG has 256 colours, and a third of the size")] = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Asked:
     runs_dir: Path
     formats: str
     dpi: int
+    palette: bool
     lists: bool
     estimates: bool
     kept: Path | None = None
@@ -89,7 +91,7 @@ def execute(words: list[str]) -> None:
     asked = read_arguments(words, specs)
     from kpflow_cli.reproduction.pictures import Output, read_formats
 
-    output = Output(asked.output_dir, read_formats(asked.formats), asked.dpi)
+    output = Output(asked.output_dir, read_formats(asked.formats), asked.dpi, asked.palette)
     if asked.kept is not None:
         from kpflow_cli.reproduction import kept
 
@@ -142,6 +144,7 @@ def read_arguments(words: list[str], specs: Mapping[str, FigureSpec]) -> Asked:
         read_path(settings.runs_dir, "runs_dir"),
         settings.formats,
         settings.dpi,
+        settings.palette,
         read.list,
         read.estimate,
         kept,

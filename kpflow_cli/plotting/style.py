@@ -12,14 +12,11 @@ from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in
@@ -173,51 +170,6 @@ def add_legend_below(
         title_fontsize=6.5,
         borderaxespad=0,
     )
-
-
-def draw_heat_map(
-    panel: Axes, rows: pd.DataFrame, *, title: str, signed: bool, bar: bool = True
-) -> None:
-    """``value`` over ``x`` and ``y`` with a colour bar, or with the largest value under the title.
-
-    The scale of ``signed`` values is symmetric about 0, so that its middle is 0.
-    The map is perceptually uniform, dark to light: it stays readable without colour.
-    """
-    matrix = rows.pivot_table(index="y", columns="x", values="value")
-    values = matrix.to_numpy()
-    limit = float(abs(values).max()) or 1.0
-    low, high = (-limit, limit) if signed else (min(0.0, float(values.min())), float(values.max()))
-    edges = {
-        "left": float(matrix.columns.min()),
-        "right": float(matrix.columns.max()),
-        "bottom": float(matrix.index.max()),
-        "top": float(matrix.index.min()),
-    }
-    extent = (edges["left"] - 0.5, edges["right"] + 0.5, edges["bottom"] + 0.5, edges["top"] - 0.5)
-    image = panel.imshow(
-        values,
-        cmap=HEAT_MAP,
-        aspect="auto",
-        interpolation="nearest",
-        extent=extent,
-        vmin=low,
-        vmax=high,
-    )
-    if bar:
-        _add_colour_bar(panel, image)
-    size = rf"$\pm${high:.1g}" if signed else f"up to {high:.1g}"
-    panel.set_title(title if bar else f"{title}\n{size}", loc="left")
-    for spine in panel.spines.values():
-        spine.set_visible(False)
-
-
-def _add_colour_bar(panel: Axes, image: AxesImage) -> None:
-    powers = ScalarFormatter()
-    powers.set_powerlimits((-2, 3))
-    bar = panel.figure.colorbar(image, ax=panel, shrink=0.9, pad=0.03, format=powers)
-    bar.ax.tick_params(labelsize=6, length=2)
-    bar.ax.yaxis.get_offset_text().set_fontsize(6)
-    bar.outline.set_linewidth(0.4)
 
 
 def scale_value_axis(panel: Axes, values: Any) -> None:

@@ -33,11 +33,13 @@ class Output:
     Attributes:
         formats: of pdf, png and svg.
         dpi: pixels an inch, of what consists of pixels.
+        palette: a PNG has 256 colours, and a third of the size.
     """
 
     folder: Path
     formats: tuple[str, ...] = ("pdf", "png")
     dpi: int = 200
+    palette: bool = False
 
 
 def read_formats(words: str) -> tuple[str, ...]:
@@ -71,9 +73,30 @@ def save_pictures(
         buffer = io.BytesIO()
         metadata = _METADATA[suffix](made_by, source)
         drawing.savefig(buffer, format=suffix, dpi=output.dpi, bbox_inches=box, metadata=metadata)
+        content = buffer.getvalue()
+        if suffix == "png" and output.palette:
+            content = _reduce_colours(content)
         written.append(output.folder / f"{figure}.{suffix}")
-        write_whole(written[-1], buffer.getvalue())
+        write_whole(written[-1], content)
     return written
+
+
+def _reduce_colours(content: bytes) -> bytes:
+    """A PNG with the 256 colours that suit it best, and the texts that it had."""
+    # of matplotlib's own requirements
+    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+    picture = PngImageFile(io.BytesIO(content))
+    texts = PngInfo()
+    for name, text in picture.text.items():
+        texts.add_text(name, str(text))
+    reduced = picture.convert("RGB").quantize(
+        256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
+    buffer = io.BytesIO()
+    reduced.save(buffer, format="png", optimize=True, pnginfo=texts)
+    return buffer.getvalue()
 
 
 def describe_size(origin: Mapping[str, Any]) -> str:

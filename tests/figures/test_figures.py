@@ -22,6 +22,7 @@ from small_runs import table_bytes
 
 from kpflow_cli.commands.figure import execute, read_arguments
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.measures.records.scene import choose_indices
 from kpflow_cli.reproduction.runs import compose_runs
 from kpflow_cli.reproduction.specification import read_figure_specs
 from kpflow_cli.sweeps import engines
@@ -251,6 +252,31 @@ def test_list_tells_what_is_there(made: Path, capsys: pytest.CaptureFixture[str]
     execute(["--list", "1", f"runs_dir={made / 'runs'}", *OVERRIDES["fig1"]])
     execute(["--list", "1", f"runs_dir={made}", *OVERRIDES["fig1"]])
     assert re.findall(r"(\d) of 1 runs there", capsys.readouterr().out) == ["1", "0"]
+
+
+@pytest.mark.parametrize(("size", "count"), [(256, 2), (24, 2), (5, 3), (12, 1)])
+def test_units_named_in_figure_2_are_those_recorded(size: int, count: int) -> None:
+    assert module("fig2").choose_units(size, count) == choose_indices(size, count)
+
+
+def test_figure_7_says_its_step_and_does_without_where_it_is_not_kept(made: Path) -> None:
+    data = data_of("fig7", made)
+    titles = [
+        module("fig7").draw(rows).get_suptitle() for rows in (data, data[data["panel"] != "step"])
+    ]
+    assert titles == [
+        "NTK$_S$ of the trained GRU at step 30, reduced to one axis",
+        "NTK$_S$ of the trained GRU, reduced to one axis",
+    ]
+
+
+def test_figure_8_draws_few_of_the_trajectories_that_wander(made: Path) -> None:
+    panels = module("fig8").draw(data_of("fig8", made)).axes
+    # gains 0.9 to 2 in rows, 0 points first: eight starts
+    for row, drawn in enumerate((8, 8, 8, 3, 3, 3)):
+        lines = panels[4 * row].lines
+        assert sum(len(line.get_data_3d()[0]) > 1 for line in lines) == drawn
+        assert sum(line.get_color() == "black" for line in lines) == 8
 
 
 def setting(value: float, **where: str) -> Change:

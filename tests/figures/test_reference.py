@@ -4,11 +4,14 @@ README shows them.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import importlib
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from kpflow_cli.reproduction.claims import collect_claims
 
@@ -29,3 +32,18 @@ def test_kept_claims_are_those_of_the_kept_numbers(name: str) -> None:
 def test_readme_shows_the_kept_claims() -> None:
     assert NAMES
     assert collect_claims(REFERENCE) in (REFERENCE / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kept_picture_is_drawn_from_the_kept_numbers(name: str) -> None:
+    """A picture of other numbers is stale: `make gallery` draws all anew."""
+    content = gzip.decompress((REFERENCE / f"{name}.csv.gz").read_bytes())
+    path = REFERENCE / f"{name}.png"
+    with Image.open(path) as picture:
+        source = picture.text["Comment"]
+    assert source == f"{name}.csv, sha256 {hashlib.sha256(content).hexdigest()}"
+    assert path.stat().st_size < 150_000
+
+
+def test_every_kept_picture_has_its_numbers() -> None:
+    assert {path.stem for path in REFERENCE.glob("*.png")} <= set(NAMES)

@@ -197,7 +197,7 @@ def test_a_table_of_something_else_is_told_in_a_line(folder: Path, tmp_path: Pat
         (["3", "--frm", "nowhere"], r"no figure '--frm' \(did you mean '--from'\?\)"),
         (
             ["3", "--from", "{empty}", "seed=1"],
-            r"^seed=1: is said of runs.*valid.*: output_dir=, formats=, dpi=$",
+            r"^seed=1: is said of runs.*valid.*: output_dir=, formats=, dpi=, palette=$",
         ),
         (["3", "--from", "{empty}", "profile=paper"], r"^profile=paper: is said of runs"),
         (["3", "--from", "{empty}", "formats=pgn"], r"^formats=pgn: unknown .*pdf, png, svg$"),

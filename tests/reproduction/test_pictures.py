@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -59,6 +60,21 @@ def test_each_format_tells_what_made_it(tmp_path: Path) -> None:
     save_pictures("fig3", draw(), output, "kpflow 9, fig3", origin)
     assert (tmp_path / "fig3.pdf").read_bytes() == pdf
     assert (tmp_path / "fig3.svg").read_bytes() == svg
+
+
+def test_a_palette_keeps_picture_and_texts(tmp_path: Path) -> None:
+    origin = {"profile": "quick", "seeds": [0], "sha256": {"fig3.csv": "ab12"}}
+    pictures = []
+    for palette in (False, True):
+        output = Output(tmp_path, ("png",), 100, palette)
+        [path] = save_pictures("fig3", draw(), output, "kpflow 9, fig3", origin)
+        with Image.open(path) as picture:
+            assert picture.mode == ("P" if palette else "RGBA")
+            pictures.append((picture.text, np.asarray(picture.convert("RGB"), float)))
+    (texts, whole), (kept_texts, reduced) = pictures
+    assert kept_texts == texts
+    assert len(texts) == 2
+    assert np.abs(whole - reduced).mean() < 1
 
 
 def test_formats() -> None:

@@ -413,7 +413,10 @@ def _completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("kpflow ", ["run", "measure", "verify", "figure", "claims", "table", "bench", "list"]),
+        (
+            "kpflow ",
+            ["run", "measure", "verify", "figure", "claims", "table", "report", "bench", "list"],
+        ),
         ("kpflow ve", ["verify"]),
         ("kpflow run task=m", ["task=memorypro", "task=multitask"]),
         ("kpflow measure weights_", ["weights_key=", "weights_only="]),
@@ -423,7 +426,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow list ", []),
         ("kpflow figure 4", ["4", "4b"]),
         ("kpflow figure 4 profile=q", ["profile=quick"]),
-        ("kpflow figure 4 --", ["--help", "--list", "--estimate"]),
+        ("kpflow figure 4 --", ["--help", "--list", "--estimate", "--from"]),
     ],
 )
 def test_tab_completion(line: str, offered: list[str], tmp_path: Path) -> None:

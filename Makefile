@@ -67,7 +67,7 @@ $(FIGURES): $(VENV)/.installed-optim ## one figure (larger networks: make fig3 P
 	$(BIN)/kpflow figure $(@:fig%=%) profile=$(PROFILE)
 
 gallery: $(VENV)/.installed ## the small pictures in figures/reference, drawn from the numbers that it keeps
-	$(BIN)/kpflow figure --from figures/reference output_dir=figures/reference formats=png dpi=130 palette=true
+	$(BIN)/kpflow figure --from figures/reference output_dir=figures/reference formats=png dpi=110 palette=true
 
 clean: ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,11 +15,18 @@ BIN := $(VENV)/bin
 # on all cores
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
+# tools that lock, audit and check CITATION.cff, and the oldest versions, in environments of their own
+TOOLS := build/tools
+LOWEST := build/lowest
+# older libraries warn of newer ones, and pandas 2 of what pandas 3 does
+OLDER := -W ignore::DeprecationWarning -W ignore::FutureWarning
+LOCK := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-mutants test-faults test-slurm lint type bench coverage figures $(FIGURES) gallery clean
+.PHONY: help run test test-slow test-all test-wheel test-lowest test-mutants test-faults test-slurm lint type lock locked audit bench coverage figures $(FIGURES) gallery clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +41,12 @@ test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds,
 	$(PYTEST) -m slow
 
 test-all: test test-slow ## both
+
+test-wheel: $(VENV)/.installed-test ## of the slow ones, those of the wheel alone, where no checkout is
+	$(PYTEST) -m slow tests/packaging
+
+test-lowest: $(LOWEST)/.installed ## the tests with the oldest versions that pyproject.toml allows (fetches torch 2.5.1, about 3 GB)
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal $(OLDER) -m "not slow and not slurm and not faults"
 
 test-mutants: $(VENV)/.installed-mutants ## change the numeric core in MUTANTS places: do tests notice? (about 30 minutes)
 	$(BIN)/python tests/mutants.py --count $(MUTANTS)
@@ -53,6 +66,25 @@ lint: $(VENV)/.installed-dev ## check style
 
 type: $(VENV)/.installed-dev ## check types
 	$(BIN)/mypy kpflow_cli tasks figures examples
+
+lock: $(TOOLS)/.installed ## write locks/ anew from pyproject.toml and constraints.txt: versions with the hashes of their files
+	@mkdir -p locks
+	echo torch | $(LOCK) --constraint constraints.txt --output-file locks/torch.txt -
+	$(LOCK) --constraint constraints.txt --extra test --output-file locks/test.txt \
+		--no-emit-package torch $$(sed -n "s/^\([a-z0-9-]*\)==.*'linux'.*/--no-emit-package \1/p" locks/torch.txt) pyproject.toml
+	$(LOCK) --resolution lowest-direct --extra test --output-file locks/lowest.txt pyproject.toml
+
+locked: $(BIN)/python ## install what the tests need, each file but torch's held against its hash; HASHED_TORCH=1: torch too, as the index has it
+	$(PIP) --require-hashes --no-deps --requirement locks/test.txt
+	$(PIP) $(if $(HASHED_TORCH),--require-hashes --no-deps --requirement locks/torch.txt,--constraint constraints.txt torch)
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-test
+
+audit: $(TOOLS)/.installed ## check CITATION.cff, look up known vulnerabilities of all that is locked; fails where one is known or cannot be looked up
+	$(TOOLS)/bin/cffconvert --validate
+	$(TOOLS)/bin/pip-audit --strict --vulnerability-service pypi --disable-pip --no-deps --progress-spinner off \
+		--requirement locks/test.txt --requirement locks/torch.txt
 
 bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, side by side (about 10 minutes)
 	$(BIN)/kpflow bench
@@ -103,4 +135,15 @@ $(VENV)/.installed-mutants: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS) "uv>=0.9" "pip-audit>=2.9" "cffconvert>=2"
+	@touch $@
+
+$(LOWEST)/.installed: locks/lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS) --require-hashes --no-deps --requirement $<
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

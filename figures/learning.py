@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from kpflow_cli.plotting.small_values import mark_single_precision, scale_small_values
 from kpflow_cli.plotting.style import (
     COLOURS,
     FULL_WIDTH,
@@ -19,9 +20,7 @@ from kpflow_cli.plotting.style import (
     add_letter,
     choose_line_look,
     lay_out_mosaics,
-    mark_single_precision,
     pick_shades,
-    scale_small_values,
     scale_step_axis,
 )
 
@@ -156,12 +155,14 @@ def draw_learning(data: pd.DataFrame, networks: Networks) -> StyledFigure:
     for name, course in (("loss", "evaluation_loss"), ("quotient", QUOTIENTS[3])):
         _draw_course(panels[name], data, networks, course)
     _draw_overlaps(panels["overlap"], data, networks)
+    resolution: list[Artist] = []
     for mode in MODES:
-        resolution = _draw_fractions(panels[f"fraction_{mode}"], data, networks, mode)
+        found = _draw_fractions(panels[f"fraction_{mode}"], data, networks, mode)
+        resolution = found or resolution
     panels["loss"].set(yscale="log", ylabel="evaluation loss")
     scale_step_axis(panels["quotient"])
     panels["quotient"].set(yscale="log", ylabel="Rayleigh quotient", title="target mode 3")
-    handles = (_OUTPUT_LINES, _PATH_MARKS, [*_list_course_looks(data, networks), resolution])
+    handles = (_OUTPUT_LINES, _PATH_MARKS, [*_list_course_looks(data, networks), *resolution])
     for name, entries in zip(lettered[1:4], handles, strict=True):
         part = panels[name].figure
         part.legend(handles=entries, loc="outside lower center", ncols=len(_PATH_MARKS))
@@ -210,7 +211,7 @@ def _draw_course(panel: Axes, data: pd.DataFrame, networks: Networks, name: str)
     panel.set_xlabel("gradient step")
 
 
-def _draw_fractions(panel: Axes, data: pd.DataFrame, networks: Networks, mode: int) -> Line2D:
+def _draw_fractions(panel: Axes, data: pd.DataFrame, networks: Networks, mode: int) -> list[Artist]:
     """Sizes, so that how far below 1 a mode is stuck shows on a logarithmic axis; the entry of a
     legend that says what single precision resolves.
     """

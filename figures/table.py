@@ -46,7 +46,7 @@ def tabulate(
         name: list(column) if isinstance(column, pd.Series) else column
         for name, column in columns.items()
     }
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows)
 
 
 def tabulate_measurements(
@@ -59,8 +59,8 @@ def tabulate_measurements(
 
 
 def stack(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All rows, one after the other."""
-    return pd.concat(parts, ignore_index=True)
+    """All rows, one after the other. A part without any has no say in the types of the columns."""
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def pick(table: pd.DataFrame, **values: Any) -> pd.DataFrame:

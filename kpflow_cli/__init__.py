@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from kpflow_cli.recorder import Recorder
     from kpflow_cli.run.saved import SavedRun, load_run
     from kpflow_cli.run.schedule import geometric
-    from kpflow_cli.task import Batch, ScoredTask, Task, TeacherTask
+    from kpflow_cli.task import Batch, ScoredTask, Task, TeacherTask, TimedTask
     from kpflow_cli.tracing.state_choice import SiteState
 
 try:
@@ -84,7 +84,7 @@ _HOMES = {
     "recorder": ("Recorder",),
     "run.saved": ("SavedRun", "load_run"),
     "run.schedule": ("geometric",),
-    "task": ("Batch", "ScoredTask", "Task", "TeacherTask"),
+    "task": ("Batch", "ScoredTask", "Task", "TeacherTask", "TimedTask"),
     "tracing.state_choice": ("SiteState",),
 }
 _MODULES = {name: f"kpflow_cli.{module}" for module, names in _HOMES.items() for name in names}
@@ -113,6 +113,7 @@ __all__ = [
     "Task",
     "TeacherTask",
     "TensorProduct",
+    "TimedTask",
     "Trajectory",
     "UserError",
     "WeightSite",

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from kpflow_cli import __version__
-from kpflow_cli.config.columns import align_columns
+from kpflow_cli.config.columns import align_columns, lay_out
 from kpflow_cli.errors import FailedRunError, UserError, describe_machine_error, nearest
 from kpflow_cli.process import Terminated, end_by, open_streams, raising_termination
 
@@ -84,7 +84,7 @@ def _dispatch(words: list[str]) -> None:
     first, *rest = words or ["--help"]
     if first in ("--help", "-h", "help"):
         helps = ((name, _command(name).HELP) for name in COMMANDS)
-        print(_HELP.format(commands=align_columns(helps)), end="")
+        print(lay_out(_HELP.format(commands=align_columns(helps))), end="")
     elif first in ("--version", "-V"):
         print(f"kpflow {__version__}")
     elif first in ("-sc", "--shell-completion"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,14 @@ class FailedRunError(Exception):
             ...
         kpflow_cli.errors.FailedRunError: training diverged
     """
+
+
+class DivergedError(FailedRunError):
+    """Training whose ``loss`` is not a finite number."""
+
+    def __init__(self, told: str, loss: float = math.nan) -> None:
+        super().__init__(told)
+        self.loss = loss
 
 
 class DamagedFileError(UserError):

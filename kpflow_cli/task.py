@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -121,6 +121,27 @@ class ScoredTask(Protocol):
 
 
 @runtime_checkable
+class TimedTask(Protocol):
+    """What a task has besides, whose trials have periods, such as a stimulus and a response.
+
+    Attributes:
+        periods: name to time steps, in their order, the same in every evaluation trial. They become
+            periods.csv, and plots shade them; one without time steps is left out.
+
+    Example:
+        >>> import kpflow_cli as kp
+        >>> class Reported:
+        ...     periods = {"stimulus": range(10), "response": range(10, 20)}
+        >>> isinstance(Reported(), kp.TimedTask)
+        True
+    """
+
+    @property
+    def periods(self) -> Mapping[str, range]:
+        """Name to time steps."""
+
+
+@runtime_checkable
 class TeacherTask(Protocol):
     """What a task has besides, whose targets are the outputs of a network like the trained one.
 
@@ -142,6 +163,15 @@ class TeacherTask(Protocol):
         ``draw_teacher`` makes a network of the student's configuration with weights of its own;
         keywords change keys of the model.
         """
+
+
+def one_after_another(lengths: Mapping[str, int]) -> dict[str, range]:
+    """Periods of these numbers of time steps, the first from 0."""
+    periods, start = {}, 0
+    for name, length in lengths.items():
+        periods[name] = range(start, start + length)
+        start += length
+    return periods
 
 
 def share_solved(outputs: Tensor, targets: Tensor) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.config.keys import Key
-from kpflow_cli.task import MOST_STEPS, Batch
+from kpflow_cli.task import MOST_STEPS, Batch, one_after_another
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ class MemoryPro:
 
     input_size = 3
     output_size = 3
+
+    @property
+    def periods(self) -> dict[str, range]:
+        """Stimulus, memory and response."""
+        steps = {
+            "stimulus": self.stimulus_steps,
+            "memory": self.memory_steps,
+            "response": self.response_steps,
+        }
+        return one_after_another(steps)
 
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` trials, angles uniform on [0, 2 pi)."""

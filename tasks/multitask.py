@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kpflow_cli.config.keys import Key
-from kpflow_cli.task import MOST_STEPS, Batch
+from kpflow_cli.task import MOST_STEPS, Batch, one_after_another
 
 from .memory_pro import MemoryPro, share_reported
 
@@ -55,6 +55,17 @@ class MultiTask:
 
     input_size = 3 + len(RULES)
     output_size = 3
+
+    @property
+    def periods(self) -> dict[str, range]:
+        """Context, stimulus, memory and response."""
+        steps = {
+            "context": self.context_steps,
+            "stimulus": self.stimulus_steps,
+            "memory": self.memory_steps,
+            "response": self.response_steps,
+        }
+        return one_after_another(steps)
 
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` trials, angles uniform on [0, 2 pi)."""

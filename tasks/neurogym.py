@@ -27,10 +27,11 @@ _FIXATION = 0
 
 @dataclass(frozen=True)
 class _Trials:
-    """Trials side by side, and what the environment tells of each."""
+    """Trials side by side, what the environment tells of each, and the periods of each."""
 
     batch: Batch
     infos: tuple[dict[str, Any], ...]
+    periods: tuple[dict[str, range], ...]
 
 
 class NeuroGym:
@@ -95,6 +96,16 @@ class NeuroGym:
         self.output_size = int(actions.n) if self._discrete else batch.targets.shape[2]
         self._conditions = self._known_conditions(conditions)
 
+    @property
+    def periods(self) -> dict[str, range]:
+        """Those that are at the same time in every evaluation trial."""
+        first, *others = self._evaluation.periods
+        return {
+            name: steps
+            for name, steps in first.items()
+            if all(each.get(name) == steps for each in others)
+        }
+
     def training_batch(self, batch_size: int, generator: torch.Generator) -> Batch:
         """``batch_size`` fresh trials."""
         return self._trials(batch_size, generator).batch
@@ -153,10 +164,11 @@ class NeuroGym:
     def _trials(self, count: int, generator: torch.Generator) -> _Trials:
         # not a copy of one: distributions of periods may be bound to the environment they are of
         environment = self._make()
-        inputs, targets, infos = [], [], []
+        inputs, targets, infos, periods = [], [], [], []
         for seed in torch.randint(2**32, (count,), generator=generator).tolist():
             environment.seed(seed)
             infos.append(dict(environment.new_trial()))
+            periods.append(_periods(environment))
             inputs.append(torch.as_tensor(environment.ob, dtype=torch.float64))
             kind = torch.int64 if self._discrete else torch.float64
             targets.append(torch.as_tensor(environment.gt, dtype=kind))
@@ -165,7 +177,7 @@ class NeuroGym:
         batch = Batch(
             pad_sequence(inputs, batch_first=True), pad_sequence(targets, batch_first=True), mask
         )
-        return _Trials(batch, tuple(infos))
+        return _Trials(batch, tuple(infos), tuple(periods))
 
 
 def make_environment(name: str, dt: int, kwargs: dict[str, Any]) -> Any:
@@ -191,6 +203,13 @@ def make_environment(name: str, dt: int, kwargs: dict[str, Any]) -> Any:
         raise UserError(
             f"task.environment={name}: not made with task.dt={dt}, task.kwargs={kwargs} ({first})"
         ) from None
+
+
+def _periods(environment: Any) -> dict[str, range]:
+    """Of the trial that an environment has just made, in time steps, in their order."""
+    starts, ends = (getattr(environment, name, {}) for name in ("start_ind", "end_ind"))
+    found = {name: range(starts[name], ends[name]) for name in starts if name in ends}
+    return dict(sorted(found.items(), key=lambda period: period[1].start))
 
 
 def _has_drawn(environment: Any) -> bool:

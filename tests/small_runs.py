@@ -32,7 +32,7 @@ SMALL = (
     "save_interval=7",
     "threads=1",
 )
-TABLES = ("training", "measurements", "spectra", "temporal_modes", "outputs", "inputs")
+TABLES = ("training", "measurements", "spectra", "temporal_modes", "outputs", "inputs", "periods")
 
 
 def small_config(*overrides: str, config_name: str = "config") -> DictConfig:

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from kpflow_cli.config.columns import WIDTH, align_columns
+from kpflow_cli.config.columns import EXIT_STATUS, WIDTH, align_columns, lay_out
 from kpflow_cli.errors import UserError, nearest
 
 Settings = TypeVar("Settings")
@@ -23,8 +23,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"kpflow {command}",
             usage=f"kpflow {command} {usage}".rstrip(),
-            description=description,
-            epilog=epilog,
+            description=lay_out(description),
+            epilog=lay_out(f"{epilog}\n\n{EXIT_STATUS}"),
             formatter_class=partial(
                 argparse.RawDescriptionHelpFormatter, width=WIDTH, max_help_position=28
             ),

@@ -1,12 +1,21 @@
-"""``kpflow -sc``: tab completion. Subcommands and figures are ours to complete, what follows
-``run``, ``measure`` and ``verify`` is Hydra's.
+"""``kpflow -sc``: tab completion. What follows ``run``, ``measure`` and ``verify`` is Hydra's to
+complete; subcommands, figures, and the options and keys of other commands are ours.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kpflow_cli.commands.arguments import Parser
+
+# commands whose arguments are Hydra's
+_OF_HYDRA = ("run", "measure", "verify")
 
 
 def complete(words: list[str], commands: Sequence[str]) -> None:
@@ -22,10 +31,22 @@ def complete(words: list[str], commands: Sequence[str]) -> None:
         _offer(commands, typed[0] if typed else "")
     elif typed[0] == "figure":
         _offer(_figure_words(), typed[-1])
-    elif typed[0] in ("run", "measure", "verify"):
+    elif typed[0] in _OF_HYDRA:
         # Hydra knows nothing of subcommands
         os.environ["COMP_LINE"] = " ".join([program, *typed[1:]])
         show(read_arguments(words, "config" if typed[0] == "run" else typed[0]))
+    elif typed[0] in commands:
+        _offer(_parser_words(typed[0]), typed[-1])
+
+
+def _parser_words(command: str) -> list[str]:
+    """The options of a command and the keys that its page lists."""
+    module = import_module(f"kpflow_cli.commands.{command}")
+    build = getattr(module, "build_parser", None) or getattr(module, "_parser", None)
+    if build is None:
+        return []
+    parser: Parser = build()
+    return [*parser.options(), *re.findall(r"^  ([\w.]+=)", parser.epilog or "", re.MULTILINE)]
 
 
 def _figure_words() -> list[str]:
@@ -46,4 +67,5 @@ def _figure_words() -> list[str]:
 
 
 def _offer(words: Iterable[str], start: str) -> None:
-    print(" ".join(word for word in words if word.startswith(start)))
+    # a line each: bash and zsh take blanks and ends of lines alike, fish only these
+    print("\n".join(word for word in words if word.startswith(start)))

@@ -36,7 +36,7 @@ _EPILOG = """\
   kpflow figure 3 seed=5 model.gain=2  other runs: keys of `kpflow run` (`kpflow run --help`)
   kpflow figure 3 --from figures/reference
                                        figure 3 at the paper's size, from kept numbers: seconds
-  kpflow figure --from figures/output output_dir=figures/output formats=png,svg dpi=110
+  kpflow figure --from figures/output formats=png,svg dpi=110
                                        all that were made, drawn anew: only pictures are written
 """
 

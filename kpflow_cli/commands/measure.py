@@ -16,7 +16,7 @@ a batch of trials from files. Leaves the folder that `kpflow run` leaves, which 
 output names, for `kpflow table`, pandas and kp.load_run. The same command continues what was
 interrupted, and goes on with checkpoints that have come since.
 
-  kpflow measure model.target=my_nets.Net weights='ckpt_*.pt' inputs=x.npy state=lstm
+  kpflow measure model.target=my_nets.Net weights='*.pt' inputs=x.npy state=lstm
                                   a class, its checkpoints, trials (B, T, n_in), the submodule
                                   whose output is the state
   kpflow measure model.target=nets.py:Net model.kwargs.units=64 ...
@@ -40,10 +40,10 @@ class that model.target names is.
 
 def execute(words: list[str]) -> None:
     """Measure what the arguments ask for, or show what they ask to see."""
-    from kpflow_cli.config.help import describe_measure_keys
+    from kpflow_cli.config.help import write_measure_page
 
     if any(word in ("-h", "--help") for word in words):
-        print(_ABOUT + describe_measure_keys(), end="")
+        print(write_measure_page(_ABOUT), end="")
         return
     from kpflow_cli.config.command_line import read_arguments, show
     from kpflow_cli.config.measure import for_hydra

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from kpflow_cli.config.columns import align_columns
+from kpflow_cli.config.columns import EXIT_STATUS, align_columns, lay_out
 from kpflow_cli.config.command_line import Arguments, read_arguments, show
 from kpflow_cli.config.declarations import Keys, keys_of
 from kpflow_cli.config.grid import compose_config
@@ -26,6 +26,8 @@ Groups (group=choice; `kpflow list` says a line about each)
 Keys (key=value) of these choices: meaning (valid values) [value]
 
 {keys}
+
+{status}
 """
 
 
@@ -49,11 +51,19 @@ def write_help_page(about: str, arguments: Arguments) -> str:
     UserError for what cannot be composed and for classes that cannot be had.
     """
     return _PAGE.format(
-        about=about, groups=_describe_groups(arguments), keys=_describe_keys(arguments)
+        about=lay_out(about),
+        groups=_describe_groups(arguments),
+        keys=_describe_keys(arguments),
+        status=lay_out(EXIT_STATUS).rstrip(),
     )
 
 
-def describe_measure_keys() -> str:
+def write_measure_page(about: str) -> str:
+    """The text of ``kpflow measure``, then its keys."""
+    return f"{lay_out(about)}\n{_describe_measure_keys()}\n\n{lay_out(EXIT_STATUS)}"
+
+
+def _describe_measure_keys() -> str:
     """Each key of ``kpflow measure``."""
     values: Any = OmegaConf.to_container(compose_config([], "measure"))
     sources = [

@@ -128,8 +128,10 @@ class SiteDerivative(LinearOperator):
         return _over_block(self._outputs, block, self.out_shape)
 
     def _apply_adjoint(self, block: Tensor) -> Tensor:
-        pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
-        return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
+        # in inference mode the vjp of torch 2.6 is 0
+        with torch.inference_mode(False):
+            pull_back = vjp(self._outputs, block.new_zeros(self.in_shape))[1]
+            return _over_block(lambda cotangent: pull_back(cotangent)[0], block, self.in_shape)
 
 
 def _join_variables(calls: Sequence[SiteCall], traced: TracedPass) -> Tensor | None:

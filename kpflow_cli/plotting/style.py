@@ -16,7 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in
@@ -28,8 +28,10 @@ HEAT_MAP = "viridis"
 FULL_WIDTH = 7.0
 # height of tick labels and the label of an axis, in points
 _AXIS_LABELS = 30
-# beside the largest: what a linear axis does not show
-_SMALL = 0.01
+# entries of a legend over a panel: more would reach its letter
+_MODES_ABOVE = 5
+# how much of a line's colour its band has
+_BAND = 0.25
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -172,39 +174,18 @@ def add_legend_below(
     )
 
 
+def add_mode_legend(panel: Axes, modes: int, *, columns: int) -> None:
+    """A legend out of the data's way: over the axes, of many modes beside them."""
+    if modes > _MODES_ABOVE:
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
 def scale_value_axis(panel: Axes, values: Any) -> None:
     """Logarithmic for positive values that span more than a factor of 10, linear for others."""
     if min(values) > 0 and max(values) > 10 * min(values):
         panel.set_yscale("log")
-
-
-def scale_small_values(panel: Axes, values: Any, errors: Any = 0.0) -> None:
-    """An axis for values that are not negative, which starts at 0 unless some are small beside
-    others; then it is logarithmic, down to the least that is above its error and so resolved. Where
-    one is not, it has a place for 0 below that.
-    """
-    found = np.asarray(values, float)
-    bounds = np.broadcast_to(np.nan_to_num(np.asarray(errors, float)), found.shape)
-    there = np.isfinite(found)
-    resolved = found[there & (found > bounds)]
-    if not len(resolved) or resolved.min() > _SMALL * resolved.max():
-        panel.set_ylim(bottom=0)
-    elif len(resolved) == there.sum():
-        panel.set_yscale("log")
-    else:
-        panel.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(resolved.min())))
-        panel.set_ylim(bottom=0)
-
-
-def mark_single_precision(panel: Axes) -> Line2D:
-    """A dotted line at what single precision resolves of a number of order 1, where the axis
-    reaches as far down; its entry of a legend.
-    """
-    look: dict[str, Any] = {"color": "0.5", "linestyle": ":", "linewidth": 0.8}
-    place, limits = float(np.finfo(np.float32).eps), panel.get_ylim()
-    if panel.get_yscale() != "linear" and limits[0] < place:
-        panel.axhline(place, zorder=0, **look)
-    return Line2D([], [], label="what single precision resolves of 1", **look)
 
 
 def scale_step_axis(panel: Axes) -> None:
@@ -254,7 +235,12 @@ def draw_line_with_band(
         # a band of no width would not show
         panel.errorbar(x, value, error, color=colour, capsize=2, linewidth=1)
         return
-    panel.fill_between(x, value - error, value + error, color=colour, alpha=0.25, linewidth=0)
+    panel.fill_between(x, value - error, value + error, color=colour, alpha=_BAND, linewidth=0)
+
+
+def make_error_handle() -> Patch:
+    """The legend's entry for the bands of ``draw_line_with_band``."""
+    return Patch(color="0.4", alpha=_BAND, linewidth=0, label="band: one standard error")
 
 
 def draw_level(panel: Axes, value: float, spread: float, label: str, order: int) -> None:

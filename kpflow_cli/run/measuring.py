@@ -43,7 +43,7 @@ def measure_step(
             for table, rows in RECORDS[name].rows(scene).items():
                 found.setdefault(table, []).extend({"step": step, **row} for row in rows)
     if step == plan.schedule[0]:
-        found |= _measure_control(plan)
+        found |= {**_measure_control(plan), "periods": plan.period_rows()}
     return measured, found
 
 

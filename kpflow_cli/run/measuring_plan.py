@@ -154,6 +154,10 @@ class MeasuringPlan(ABC):
         """Rows that tell where the weights of a step are from, by their table."""
         return {}
 
+    def period_rows(self) -> Rows:
+        """Rows of periods.csv, none where the trials have no periods."""
+        return []
+
     def _rationed(self) -> AbstractContextManager[None]:
         return rationed(_sizes_of(self.config, *self.weight_keys), self.device)
 

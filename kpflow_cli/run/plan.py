@@ -11,10 +11,12 @@ from kpflow_cli.config.plugins import construct
 from kpflow_cli.losses import LOSSES
 from kpflow_cli.measures.evaluation import Evaluation
 from kpflow_cli.models.base import Model
+from kpflow_cli.run import tables
+from kpflow_cli.run.checkpoints import Rows
 from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.run.schedule import geometric
 from kpflow_cli.run.training import Trainer, build_optimizer
-from kpflow_cli.task import Task, TeacherTask
+from kpflow_cli.task import Task, TeacherTask, TimedTask
 
 
 class Plan(MeasuringPlan):
@@ -60,6 +62,10 @@ class Plan(MeasuringPlan):
         return Trainer(
             self.model, optimizer, self.task, self.randomness, training.batch_size, self.loss
         )
+
+    def period_rows(self) -> Rows:
+        """Of a task that tells them."""
+        return tables.period_rows(self.task.periods) if isinstance(self.task, TimedTask) else []
 
     def is_evaluated(self, step: int) -> bool:
         """Every ``training.evaluation_interval`` steps, and the last."""

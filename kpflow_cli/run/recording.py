@@ -126,18 +126,24 @@ class Recording:
             files = ", ".join(f"{name}.csv" for name in self._damaged)
             tell(f"{files}: not there as written; written again from the last checkpoint")
             self.write_tables(self._damaged)
-        wanted = [
-            name for name in plots if not (self.was_complete and self._folder.has_drawing(name))
-        ]
         summary = self._folder.read_intact(SUMMARY) if self.was_complete else None
-        written = self._folder.read_tables() if wanted or not summary else {}
-        changed = [name for name in wanted if self._draw(name, partial(plots[name], written))]
+        changed = self.draw(plots)
         if not summary:
-            summary = self._summarize("complete", written)
+            summary = self._summarize("complete", self._folder.read_tables())
             changed.append(SUMMARY)
         if self.was_complete and (self._damaged or changed):
             self._folder.write_manifest()
         tell(summary)
+
+    def draw(self, plots: Plots) -> list[str]:
+        """Draw plots from the CSV files: all of them, or, where the run was complete before, those
+        that are missing or damaged; the names of those drawn.
+        """
+        wanted = [
+            name for name in plots if not (self.was_complete and self._folder.has_drawing(name))
+        ]
+        written = self._folder.read_tables() if wanted else {}
+        return [name for name in wanted if self._draw(name, partial(plots[name], written))]
 
     def _summarize(self, status: str, tables: Mapping[str, pd.DataFrame]) -> str:
         """The run in words, written down."""

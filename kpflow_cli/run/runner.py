@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from kpflow_cli.config.validation import identity
-from kpflow_cli.errors import FailedRunError, UnwrittenFileError, UserError
+from kpflow_cli.errors import DivergedError, FailedRunError, UnwrittenFileError, UserError
 from kpflow_cli.measures.rows import Measured
 from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import RunFolder, open_run_folder
@@ -91,7 +91,12 @@ class _Session:
             self._recording.finish(plots)
             return
         with self._recording.under_way():
-            self._train()
+            try:
+                self._train()
+            except DivergedError:
+                with self.stop_signals.breaking_off():
+                    self._recording.draw(plots)
+                raise
             with self.stop_signals.breaking_off():
                 self._recording.finish(plots)
 
@@ -119,8 +124,11 @@ class _Session:
                     self._stop(self._checkpoint())
         except UnwrittenFileError:
             raise
-        except FailedRunError:
+        except FailedRunError as error:
             self._recording.step = self._trainer.step
+            if isinstance(error, DivergedError):
+                end = {"step": self._trainer.step, "loss": error.loss}
+                self._recording.add(self._trainer.step, {"training": [end]})
             self._recording.write_tables()
             raise
         finally:

@@ -123,7 +123,7 @@ def load_run(folder: str | Path) -> SavedRun:
         >>> import kpflow_cli as kp
         >>> run = kp.load_run("runs/example")
         >>> run.steps, sorted(run.tables)
-        ([0, 1, 2], ['measurements', 'spectra', 'training'])
+        ([0, 1, 2], ['measurements', 'periods', 'spectra', 'training'])
         >>> run.ntk(2).in_shape
         (4, 8, 7)
     """

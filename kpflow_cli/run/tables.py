@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any
 
@@ -65,3 +65,14 @@ def spectrum_rows(step: int, measured: Measured) -> Iterator[dict[str, Any]]:
                 "value": value,
                 "cumulative": cumulative,
             }
+
+
+def period_rows(periods: Mapping[str, range]) -> list[dict[str, Any]]:
+    """periods.csv: one row for each period that has time steps, in their order, with its first and
+    last.
+    """
+    return [
+        {"period": name, "first": steps[0], "last": steps[-1]}
+        for name, steps in periods.items()
+        if len(steps)
+    ]

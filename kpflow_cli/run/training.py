@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.errors import DivergedError, UserError
 from kpflow_cli.losses import LOSSES, Loss
 from kpflow_cli.measures.evaluation import refuse_not_finite
 from kpflow_cli.models.base import Model
@@ -106,7 +106,7 @@ class Trainer:
         last without one.
 
         While a loss is in the caller's hands, ``step`` and the weights are those that it belongs
-        to. Raises FailedRunError when the loss is not finite, UserError where that is because the
+        to. Raises DivergedError when the loss is not finite, UserError where that is because the
         trials are not.
         """
         while True:
@@ -119,9 +119,10 @@ class Trainer:
             if not math.isfinite(value):
                 refuse_not_finite(batch, "training")
                 rate = self.optimizer.param_groups[0]["lr"]
-                raise FailedRunError(
+                raise DivergedError(
                     f"training diverged: loss {value} at step {self.step}; try "
-                    f"training.learning_rate below {rate:g}"
+                    f"training.learning_rate below {rate:g}",
+                    value,
                 )
             yield value
             if self.step == steps:

@@ -53,7 +53,8 @@ def read_rows(runs: Sequence[Path], seen: Iterable[Path] | None = None) -> pd.Da
             if table is not None and _is_plain(table)
             else [_read(kind, header, [each]) for each in bodies]
         )
-        parts += [kind.tidy(each).assign(**{_FILE: place}) for each in tables]
+        # columns without a row have no type to give
+        parts += [kind.tidy(each).assign(**{_FILE: place}) for each in tables if len(each)]
     if not parts:
         return pd.DataFrame(columns=[_RUN, *VALUES])
     gathered = pd.concat(parts, ignore_index=True)

@@ -423,7 +423,10 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow run model=v", ["model=vanilla_rnn"]),
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),
-        ("kpflow list ", []),
+        ("kpflow list ", ["--help", "--config-dir"]),
+        ("kpflow table x co", ["columns="]),
+        ("kpflow bench p", ["probes="]),
+        ("kpflow claims -", ["--help"]),
         ("kpflow figure 4", ["4", "4b"]),
         ("kpflow figure 4 profile=q", ["profile=quick"]),
         ("kpflow figure 4 --", ["--help", "--list", "--estimate", "--from"]),
@@ -431,6 +434,30 @@ def _completions(line: str, cwd: Path) -> list[str]:
 )
 def test_tab_completion(line: str, offered: list[str], tmp_path: Path) -> None:
     assert _completions(line, tmp_path) == offered
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("kpflow ver", "verify"), ("kpflow run task=fl", "task=flipflop")]
+)
+def test_bash_completes(typed: str, offered: str, tmp_path: Path) -> None:
+    """What bash itself makes of it, by the function that is installed for the word ``kpflow``."""
+    words = typed.split(" ")
+    script = f"""
+        eval "$(kpflow -sc install=bash)"
+        COMP_LINE='{typed}' COMP_POINT={len(typed)} COMP_WORDS=({typed}) COMP_CWORD={len(words) - 1}
+        $(complete -p kpflow | sed 's/.*-F \\([^ ]*\\) .*/\\1/') kpflow
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{KPFLOW.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [offered], done.stderr
 
 
 def test_tab_completion_installs_for_this_command(tmp_path: Path) -> None:

@@ -130,19 +130,3 @@ def test_package_list_names_every_package() -> None:
         for init in (ROOT / top).rglob("__init__.py"):
             found.add(".".join([package, *init.parent.relative_to(ROOT / top).parts]))
     assert listed == found
-
-
-def test_constraints_pin_every_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {
-        line.partition("==")[0]
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    }
-    wanted = [
-        *project["dependencies"],
-        *project["optional-dependencies"]["test"],
-        *project["optional-dependencies"]["dev"],
-    ]
-    names = {requirement.split(">")[0].split("[")[0] for requirement in wanted} - {"kpflow"}
-    assert names <= pinned

@@ -14,7 +14,8 @@ from kpflow_cli.figures.learning import MODES, draw_learning
 from kpflow_cli.figures.seed_bands import describe_spread, draw_seeds, gather_seeds
 from matplotlib.figure import Figure
 
-from kpflow_cli.plotting.style import StyledFigure, scale_small_values
+from kpflow_cli.plotting.small_values import scale_small_values
+from kpflow_cli.plotting.style import StyledFigure
 
 REFERENCE = Path(__file__).parents[2] / "figures" / "reference"
 COURSES = {0: [1.0, 2.0, 9.0], 1: [5.0, 1.0, 4.0], 2: [3.0, 8.0, 7.0]}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 from small_runs import small_config
 
+from kpflow_cli.errors import FailedRunError
 from kpflow_cli.plotting.run_plots import PLOTS
 from kpflow_cli.run.reading import read_tables
 from kpflow_cli.run.runner import run
@@ -67,6 +70,83 @@ def test_ten_target_modes_can_be_told_apart() -> None:
         training[f"learned_fraction_{mode}"] = [0.0, 1 / mode]
     lines = PLOTS["training"]({"training": training}).axes[1].lines
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 11
+
+
+def test_what_is_small_of_learned_fractions_has_an_axis_of_its_own() -> None:
+    training = pd.DataFrame(
+        {"step": range(0, 50, 10), "loss": 1.0, "evaluation_loss": 1.0, "accuracy": 0.0}
+    ).assign(learned_fraction_1=0.9, learned_fraction_2=-3e-9)
+    panels = PLOTS["training"]({"training": training}).axes
+    assert len(panels) == 3
+    assert panels[2].get_yscale() == "log"
+    assert list(panels[2].lines[1].get_ydata()) == [3e-9] * 5
+    assert "single precision" in panels[2].get_legend().get_texts()[0].get_text()
+    assert len(PLOTS["training"]({"training": training.assign(learned_fraction_2=0.5)}).axes) == 2
+
+
+def test_overlaps_are_drawn_however_small() -> None:
+    rows = [
+        {"step": step, "operator": "ntk", "quantity": name, "reduction": "full"}
+        | {"value": value, "stderr": 0.0, "probes": 0}
+        for step in (0, 10)
+        for name, value in (
+            ("alignment", 0.5),
+            ("target_overlap_1", 0.1),
+            ("target_overlap_2", 1e-15),
+        )
+    ]
+    measurements = pd.DataFrame(rows)
+    overlap = PLOTS["alignment"]({"measurements": measurements}).axes[1]
+    assert overlap.get_yscale() == "log"
+    assert overlap.get_ylim()[0] < 1e-15
+    measurements.loc[measurements["value"] < 1e-10, "stderr"] = 1e-14
+    overlap = PLOTS["alignment"]({"measurements": measurements}).axes[1]
+    assert overlap.get_ylim()[0] == 0
+    assert "not above its error" in overlap.get_ylabel()
+
+
+def test_a_diverged_run_says_at_which_step(tmp_path: Path) -> None:
+    options = ("training.learning_rate=1e9", "training.evaluation_interval=1")
+    # measured at the first and last step alone, for NTK_S of what is about to diverge is not finite
+    options += ("analysis.checkpoints=2",)
+    with pytest.raises(FailedRunError):
+        run(small_config(*options), tmp_path / "run", PLOTS)
+    training = read_tables(tmp_path / "run")["training"]
+    assert not math.isfinite(training["loss"].iloc[-1])
+    assert training.drop(columns=["step", "loss"]).iloc[-1].isna().all()
+    figure = PLOTS["training"](read_tables(tmp_path / "run"))
+    texts = {each.get_text() for each in figure.axes[0].get_legend().get_texts()}
+    step = training["step"].iloc[-1]
+    assert f"diverged at step {step}" in texts
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [list(line.get_ydata()) for line in crosses] == [[training["loss"].iloc[-2]]]
+    assert (tmp_path / "run" / "plots" / "training.png").exists()
+
+
+def test_what_was_trained_already_has_not_diverged() -> None:
+    training = pd.DataFrame({"step": [0, 10], "loss": math.nan, "evaluation_loss": [2.0, 1.0]})
+    (panel,) = PLOTS["training"]({"training": training}).axes
+    assert [list(line.get_ydata()) for line in panel.lines] == [[2.0, 1.0]]
+
+
+@pytest.mark.parametrize("name", ["temporal_modes", "outputs"])
+def test_periods_of_the_task_are_shaded(name: str, run_dir: Path) -> None:
+    tables = read_tables(run_dir)
+    figure = PLOTS[name](tables)
+    (legend,) = figure.legends
+    named = [each.get_text() for each in legend.get_texts()]
+    assert {"stimulus", "memory", "response"} <= {*named}
+    config = small_config().task
+    ends = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in figure.axes[0].patches]
+    response = config.stimulus_steps + config.memory_steps
+    borders = [0, config.stimulus_steps, response, response + config.response_steps]
+    assert ends == [
+        (pytest.approx(begin - 0.5), pytest.approx(end - 0.5))
+        for begin, end in itertools.pairwise(borders)
+    ]
+    # a run of an earlier version has no such table
+    del tables["periods"]
+    assert not PLOTS[name](tables).axes[0].patches
 
 
 def test_a_matplotlibrc_of_the_users_changes_nothing(run_dir: Path) -> None:

@@ -140,7 +140,8 @@ def test_record_says_what_made_it(finished: Path) -> None:
     record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "complete"
     assert record["step"] == record["steps"] == 40
-    assert record["versions"]["torch"] == torch.__version__
+    # the build, such as +cpu, is not in every distribution's version
+    assert record["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert {"training", "measuring", "plotting"} <= record["seconds"].keys()
     assert record["duration"] == pytest.approx(sum(record["seconds"].values()), abs=0.01)
     assert record["continues"] == []

@@ -8,7 +8,8 @@ import pytest
 import torch
 from kpflow_cli.tasks.memory_pro import MemoryPro, of_length
 
-from kpflow_cli.task import target_modes
+from kpflow_cli.run.tables import period_rows
+from kpflow_cli.task import TimedTask, target_modes
 
 TASK = MemoryPro(
     stimulus_steps=30,
@@ -144,3 +145,17 @@ def test_modes_in_outputs_are_orthonormal_and_sum_to_the_targets() -> None:
     assert torch.allclose(
         torch.einsum("k,kbto->bto", modes.strengths, directions), targets, atol=1e-12
     )
+
+
+def test_periods_are_where_inputs_and_targets_change() -> None:
+    task = MemoryPro(4, 3, 2, noise=0.1, evaluation_trials=5)
+    assert isinstance(task, TimedTask)
+    assert task.periods == {"stimulus": range(4), "memory": range(4, 7), "response": range(7, 9)}
+    batch = task.evaluation_batch()
+    assert batch.inputs[0, task.periods["stimulus"], 1].all()
+    assert not batch.inputs[0, task.periods["memory"], 1].any()
+    assert batch.targets[0, task.periods["response"], 1].all()
+    immediate = MemoryPro(4, 0, 2, noise=0.1, evaluation_trials=5)
+    rows = period_rows(immediate.periods)
+    assert [row["period"] for row in rows] == ["stimulus", "response"]
+    assert rows[1] == {"period": "response", "first": 4, "last": 5}

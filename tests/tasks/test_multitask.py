@@ -57,6 +57,17 @@ def test_noise_is_on_all_inputs_and_on_no_target() -> None:
     assert deviations.tolist() == pytest.approx([0.1] * 7, rel=0.06)
 
 
+def test_periods_are_those_of_a_trial() -> None:
+    inputs, targets = (torch.tensor(rows) for rows in written_out(0, 1.0))
+    periods = TASK.periods
+    assert list(periods) == ["context", "stimulus", "memory", "response"]
+    assert [step for steps in periods.values() for step in steps] == list(range(STEPS))
+    assert inputs[periods["context"], 3].all()
+    assert inputs[periods["stimulus"], 1].all()
+    assert not inputs[periods["memory"], 1].any()
+    assert targets[periods["response"], 1].all()
+
+
 def test_accuracy_is_told_by_task() -> None:
     batch = TASK.evaluation_batch()
     outputs = batch.targets.clone()

@@ -99,6 +99,24 @@ def test_conditions_are_those_of_plain_values(monkeypatch: pytest.MonkeyPatch) -
         task_of(monkeypatch, conditions=["path"])
 
 
+def test_periods_are_those_that_all_evaluation_trials_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Timed(Countdown):
+        def new_trial(self) -> dict[str, Any]:
+            told = super().new_trial()
+            end = len(self.gt)
+            self.start_ind = {"delay": 1, "fixation": 0, "decision": end - 1}
+            self.end_ind = {"delay": end - 1, "fixation": 1, "decision": end}
+            return told
+
+    assert task_of(monkeypatch).periods == {}
+    monkeypatch.setattr(task_module, "make_environment", lambda *_: Timed())
+    keys: dict[str, Any] = {"environment": "Timed", "dt": 100, "conditions": None, "kwargs": {}}
+    assert NeuroGym(**keys, evaluation_trials=40).periods == {"fixation": range(1)}
+    assert list(NeuroGym(**keys, evaluation_trials=1).periods) == ["fixation", "delay", "decision"]
+
+
 def test_targets_that_are_numbers_stay_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of(monkeypatch, discrete=False)
     batch = task.evaluation_batch()

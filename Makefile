@@ -26,7 +26,7 @@ LOCK := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-wheel test-lowest test-mutants test-faults test-slurm lint type lock locked audit bench coverage figures $(FIGURES) gallery clean
+.PHONY: help run test test-slow test-all test-wheel test-lowest test-mutants test-faults test-slurm lint type lock locked audit bench coverage docs figures $(FIGURES) gallery clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, s
 coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, by quantity and probes: coverage.csv (about 5 minutes)
 	$(BIN)/python -m kpflow_cli.benchmarks.coverage
 
+docs: $(VENV)/.installed-docs ## the documentation, in build/docs/html (about 1 minute)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/docs/doctrees docs build/docs/html
+
 figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims
 	@$(BIN)/kpflow claims
 
@@ -119,6 +122,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-optim: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable ".[optim]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -27,6 +27,8 @@ extensions = [
 ]
 exclude_patterns = ["building"]
 nitpicky = True
+# what modules import for type checkers alone cannot be looked up in the program
+nitpick_ignore = [("py:class", name) for name in ("Tensor", "TracedPass", "ScipyOperator")]
 html_theme = "furo"
 html_title = "kpflow"
 html_static_path = ["static"]
@@ -45,6 +47,8 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+
+napoleon_use_ivar = True
 
 autoapi_dirs = ["../kpflow_cli"]
 autoapi_root = "modules"

@@ -23,14 +23,22 @@ def escape(text: str) -> str:
     return "".join(parts)
 
 
-def _escape_lines(
-    app: Sphinx, kind: str, name: str, described: Any, options: Any, lines: list[str]
-) -> None:
-    lines[:] = _RETURNS.sub(":returns: ", escape("\n".join(lines))).split("\n")
+def prepare(kind: str, lines: list[str]) -> list[str]:
+    """The lines of a docstring as napoleon is to read them."""
+    prepared = _RETURNS.sub(":returns: ", escape("\n".join(lines))).split("\n")
+    # of an attribute it would take what stands before a colon in the first line for a type; an
+    # escaped line end is nothing
+    return ["\\", *prepared] if kind in ("attribute", "property") else prepared
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Escape before napoleon reads the sections."""
     app.setup_extension("sphinx.ext.napoleon")
-    app.connect("autodoc-process-docstring", _escape_lines, priority=400)
+    app.connect(
+        "autodoc-process-docstring",
+        lambda _app, kind, _name, _described, _options, lines: lines.__setitem__(
+            slice(None), prepare(kind, lines)
+        ),
+        priority=400,
+    )
     return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""Formulas as MathML, written when the pages are built: no script makes them, no font is fetched."""
+"""Formulas as MathML, written when the pages are built: no script makes them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,79 @@
+"""The pages of docs/: every cell runs, every public name is described, links lead to pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import kpflow_cli as kp
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES_WITH_CELLS = [page for page in PAGES if CELL.search(page.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CELLS, ids=lambda page: page.stem)
+def test_cells_run_one_after_the_other(page: Path) -> None:
+    names: dict[str, Any] = {}
+    for cell in CELL.findall(page.read_text()):
+        exec(compile(cell, page.name, "exec"), names)
+
+
+def test_the_formulas_are_checked() -> None:
+    assert {page.stem for page in PAGES_WITH_CELLS} == {"theory", "estimates"}
+
+
+def test_the_api_page_describes_every_public_name_once() -> None:
+    page = (ROOT / "docs" / "api.rst").read_text()
+    described = re.findall(r"^\.\. auto\w+:: kpflow_cli\.(\w+)$", page, re.MULTILINE)
+    assert sorted(described) == kp.__all__
+
+
+def test_every_page_is_in_the_contents() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    contents = "\n".join(re.findall(r"```\{toctree\}\n(.*?)```", index, re.DOTALL))
+    listed = set(re.findall(r"^(?:.* <)?(\w+)>?$", contents, re.MULTILINE))
+    assert listed == {page.stem for page in PAGES if page.stem != "index"} | {"api"}
+
+
+def _load(name: str) -> ModuleType:
+    pytest.importorskip("sphinx", reason="the extra kpflow[docs]")
+    path = ROOT / "docs" / "building" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ("[a page](../configs/README.md#sweeps)", "[a page](/configurations.md#sweeps)"),
+        ("[another](../docs/reliability.md)", "[another](/reliability.md)"),
+        ("[code](../kpflow_cli/task.py)", "code"),
+        ("[elsewhere](https://hydra.cc)", "[elsewhere](https://hydra.cc)"),
+        ("![drawn](../figures/reference/fig4.png)", "![drawn](../figures/reference/fig4.png)"),
+    ],
+)
+def test_links_lead_to_pages(written: str, mended: str) -> None:
+    assert _load("repository_links").mend_links(written, PurePosixPath("tasks")) == mended
+
+
+@pytest.mark.parametrize(
+    ("written", "escaped"),
+    [
+        ("P K P^* and ||A||_F", r"P K P^\* and \|\|A\|\|_F"),
+        ("``P^*`` stays, trial_ not", r"``P^*`` stays, trial\_ not"),
+        (">>> 2 * 3\n6\n\na * b", ">>> 2 * 3\n6\n\na \\* b"),
+    ],
+)
+def test_docstrings_are_no_markup(written: str, escaped: str) -> None:
+    assert _load("docstrings").escape(written) == escaped

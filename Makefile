@@ -92,7 +92,7 @@ bench: $(VENV)/.installed ## NTK_S products and statistics against torch.func, s
 coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, by quantity and probes: coverage.csv (about 5 minutes)
 	$(BIN)/python -m kpflow_cli.benchmarks.coverage
 
-docs: $(VENV)/.installed-docs ## the documentation, in build/docs/html (about 3 minutes)
+docs: $(VENV)/.installed-docs ## the documentation, in build/docs/html (about 2 minutes)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/docs/doctrees docs build/docs/html
 
 figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims

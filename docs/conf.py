@@ -48,8 +48,6 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 
-napoleon_use_ivar = True
-
 autoapi_dirs = ["../kpflow_cli"]
 autoapi_root = "modules"
 autoapi_ignore = list_hidden_files()

@@ -54,6 +54,7 @@ def test_run_ends_with_the_name_of_its_folder(
         "config.yaml",
         "run.json",
         "SHA256SUMS",
+        "summary.txt",
         "checkpoints",
         "plots",
         ".lock",
@@ -184,7 +185,7 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
             ["rum"],
             (
                 "no command 'rum' (did you mean 'run'?); valid: run, measure, verify, figure, "
-                "claims, table, bench, list"
+                "claims, table, report, bench, list"
             ),
         ),
         (["list", "x"], "list takes no arguments, got 'x'"),

@@ -83,7 +83,6 @@ def save_pictures(
 
 def _reduce_colours(content: bytes) -> bytes:
     """A PNG with the 256 colours that suit it best, and the texts that it had."""
-    # of matplotlib's own requirements
     from PIL import Image
     from PIL.PngImagePlugin import PngImageFile, PngInfo
 

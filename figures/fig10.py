@@ -100,7 +100,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     handles = list_rank_handles(data, runs[first].values())
     bars = make_bar_handle(count_seeds(pick(data, panel="input")))
     bars.set_label(f"g to i: {bars.get_label()}")
-    figure.legend(handles=[*handles, bars], loc="outside lower center", ncols=4)
+    figure.legend(handles=[*handles, bars], loc="outside lower center", ncols=3)
     return figure
 
 

@@ -152,7 +152,7 @@ def draw(data: pd.DataFrame) -> StyledFigure:
     )
     for (first, *_), handles in zip(layout[1:], legends, strict=True):
         part = panels[first].figure
-        part.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+        part.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
     return figure
 
 

@@ -172,6 +172,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "durations",
         "errors",
         "plotting",
+        "reproduction",
         "run.adding",
         "run.identity",
         "run.layout",
@@ -179,6 +180,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.reading",
         "run.summary",
         "run.whole_files",
+        "sweeps",
     ),
     "verification": (
         "verification",

@@ -1,4 +1,4 @@
-"""``kpflow report``: a page of a run."""
+"""``kpflow report``: a page of a run, a sweep, or figures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from kpflow_cli.config.keys import Key
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
 
-HELP = "a page to look at: all of a run as one HTML file"
+HELP = "a page to look at: all of a run, a sweep or figures as one HTML file"
 _DESCRIPTION = """\
-All of a run as one HTML file, which opens from disk and needs nothing else, no network either: its
-plots and numbers, its configuration with what was changed, what made it, what is missing or
-damaged. The last line of output names the file.
+Write one HTML file to look at, which opens from disk and needs nothing else, no network either; the
+last line of output names it. Of a run: its plots and numbers, its configuration with
+what was changed, what made it, what is missing or damaged. Of a sweep: its runs as a table that
+sorts and filters, and a map of any number over two of the keys in which they differ. Of figures:
+each with its claims, verdicts and reasons.
 """
 _EPILOG = """\
 {keys}
 
-  kpflow report runs/memorypro/gru/<hash>            report.html in the run's folder; of
-                                                     `kpflow measure` too, and of a run at work
-  kpflow report runs/memorypro/gru/<hash> output=gru.html
-                                                     elsewhere
+  kpflow report runs/memorypro/gru/<hash>          report.html in the run's folder; of
+                                                   `kpflow measure` too, and of a run at work
+  kpflow report runs/sweeps/<hash>.json            a sweep, as runs/sweeps/<hash>.html
+  kpflow report figures                            the figures in figures/output
+  kpflow report figures/reference output=all.html  those of another folder, in a file of your
+                                                   own
 """
 
 
@@ -30,7 +34,9 @@ _EPILOG = """\
 class ReportSettings:
     """KEY=VALUE arguments of ``kpflow report``."""
 
-    output: Annotated[str, Key("the HTML file; report.html in the run folder by default")] = ""
+    output: Annotated[
+        str, Key("the HTML file; by default report.html in the folder, or beside the sweep file")
+    ] = ""
 
 
 def execute(words: list[str]) -> None:
@@ -40,7 +46,8 @@ def execute(words: list[str]) -> None:
     settings = read_keys([word for word in words if "=" in word], ReportSettings, "no option")
     if len(places) != 1:
         raise UserError(
-            "report takes one run folder, such as runs/memorypro/gru/<hash>; got "
+            "report takes one run folder, sweep file or folder of figures, such as "
+            "runs/memorypro/gru/<hash>; got "
             f"{' '.join(places) or 'none'}"
         )
     from kpflow_cli.report.places import write_report
@@ -52,14 +59,14 @@ def execute(words: list[str]) -> None:
 def _parser() -> Parser:
     parser = Parser(
         "report",
-        "RUN [KEY=VALUE ...]",
+        "RUN|SWEEP|figures [KEY=VALUE ...]",
         _DESCRIPTION,
         _EPILOG.format(keys=describe_keys(ReportSettings)),
     )
     parser.add_argument(
         "word",
         nargs="*",
-        metavar="RUN",
-        help="a run folder",
+        metavar="PLACE",
+        help="a run folder, a sweep file, a folder of figures, or the word figures",
     )
     return parser

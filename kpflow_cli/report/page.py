@@ -67,12 +67,12 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The page as one HTML file."""
-    scripts = [Markup(script) for script in (_read("page.js"), *page.scripts)]
+    scripts = [Markup(script) for script in (read_template("page.js"), *page.scripts)]
     return render(
         "page.html.jinja",
         page=page,
         version=__version__,
-        style=Markup(_read("page.css")),
+        style=Markup(read_template("page.css")),
         scripts=scripts,
         policy=_policy(scripts, evaluates=page.evaluates),
     )
@@ -99,7 +99,7 @@ def _policy(scripts: Sequence[str], *, evaluates: bool) -> str:
 @functools.cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read),
+        loader=jinja2.FunctionLoader(read_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -108,5 +108,6 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _read(name: str) -> str:
+def read_template(name: str) -> str:
+    """A file of this package's templates, as it stands."""
     return (resources.files("kpflow_cli.report") / "templates" / name).read_text("utf-8")

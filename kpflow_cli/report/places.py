@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from tqdm import tqdm
 
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UnwrittenFileError, UserError, reason_of
@@ -13,21 +16,58 @@ from kpflow_cli.run.adding import add_file
 from kpflow_cli.run.layout import CONFIG, MANIFEST, REPORT, STATUS
 from kpflow_cli.run.whole_files import write_whole
 
+# the word for what `kpflow figure` made
+_FIGURES, _FIGURES_FOLDER = "figures", Path("figures/output")
+
 
 def write_report(place: str, output: Path | None) -> Path:
-    """Write the page of a run folder; returns its file, report.html in the folder by default.
+    """Write the page of a run folder, a sweep file or a folder of figures; returns its file: by
+    default report.html in the folder, or beside the sweep file under its name.
 
-    Raises UserError where there is no run, and for a file that cannot be written.
+    Raises UserError where there is none of these, and for a file that cannot be written.
     """
-    path = read_path(place)
+    path = _FIGURES_FOLDER if place == _FIGURES else read_path(place)
+    if path.is_file():
+        return _write(_render_sweep_file(path), output or path.with_suffix(".html"))
     if path.is_dir() and _is_run(path):
         html = render_run(read_record(path), load_plots())
         return _write(html, output or path / REPORT, path if output is None else None)
-    raise UserError(f"{place}: no run folder")
+    if path.is_dir() and any(path.glob("fig*.json")):
+        return _write(_render_figures(path), output or path / REPORT)
+    if place == _FIGURES:
+        raise UserError(
+            f"{path}: holds no figure; `kpflow figure 3` makes one; another folder of figures is "
+            "named by its path"
+        )
+    problem = "no run, no sweep and no figure there" if path.exists() else "not there"
+    raise UserError(
+        f"{place}: {problem}; report takes a run folder, a sweep file (runs/sweeps/<hash>.json), "
+        "a folder of figures, or the word figures"
+    )
 
 
 def _is_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (STATUS, CONFIG, MANIFEST))
+
+
+def _render_sweep_file(path: Path) -> str:
+    from kpflow_cli.report.sweep_record import read_sweep_record
+    from kpflow_cli.report.sweep_report import render_sweep
+
+    return render_sweep(read_sweep_record(path))
+
+
+def _render_figures(folder: Path) -> str:
+    # whoever wants a page of a run needs no figure's code
+    from kpflow_cli.report.gallery import KeptFigure, list_figures, read_figure, render_gallery
+
+    names = list_figures(folder)
+
+    def figures() -> Iterator[KeptFigure]:
+        for name in tqdm(names, unit="figure", desc="report", disable=None, delay=1.0):
+            yield read_figure(folder, name)
+
+    return render_gallery(f"Figures of {folder}", figures())
 
 
 def _write(html: str, path: Path, run_dir: Path | None = None) -> Path:

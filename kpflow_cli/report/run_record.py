@@ -78,16 +78,15 @@ def read_record(folder: Path) -> RunRecord:
     return RunRecord(folder.name, status, config, tables, tuple(damaged), at_work)
 
 
-def describe_state(record: RunRecord) -> State:
-    """How far a run is: finished, running, interrupted, diverged, failed."""
-    status = record.status
+def describe_state(status: Mapping[str, Any], *, is_at_work: bool) -> State:
+    """How far a run is, from its run.json: finished, running, interrupted, diverged, failed."""
     steps, step = status.get("steps"), status.get("step")
     where = f"at step {step} of {steps}"
     match status.get("status"):
         case "complete":
             took = in_words(float(status.get("duration", 0.0)))
             return State("finished", "good", f"all {steps} steps, in {took}")
-        case "running" if record.is_at_work:
+        case "running" if is_at_work:
             return State("running", "active", where)
         case "running" | "interrupted":
             return State("interrupted", "doubtful", f"{where}; {_CONTINUES}")

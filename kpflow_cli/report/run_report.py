@@ -75,7 +75,7 @@ def render_run(record: RunRecord, plots: Plots) -> str:
     """The page of a run as one HTML file, with its ``plots``, of which there are none where they
     cannot be drawn. The same record gives the same bytes.
     """
-    state = describe_state(record)
+    state = describe_state(record.status, is_at_work=record.is_at_work)
     explained = explain(record.config) if record.config else None
     drawn, absent = _draw_all(record, plots)
     sections = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
-from typing import Protocol
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 from markupsafe import Markup
 
 from kpflow_cli.report.page import render
+from kpflow_cli.reproduction.pictures import reduce_colours
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 # 8 points in print are small on a screen
@@ -17,6 +20,10 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 # a hundredth of a point is finer than any screen
 _COORDINATES = {"d", "x", "y"}
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+# what a page bears of the lines of one drawing; of a larger one it gets the pixels
+_LARGEST_SVG = 400_000
+_DOTS_AN_INCH = 180
+_VIEW_BOX = re.compile(rb'viewBox="\S+ \S+ (\S+) \S+"')
 
 
 class Drawing(Protocol):
@@ -25,16 +32,41 @@ class Drawing(Protocol):
     def svg(self) -> bytes:
         """As an SVG file, the same bytes each time."""
 
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write to a file-like object."""
+
 
 def render_drawing(drawing: Drawing, name: str, label: str, caption: str = "") -> Markup:
-    """A drawing with its caption, as HTML. The same drawing gives the same bytes.
+    """A drawing with its caption, as HTML: its lines, or its pixels where these are less. The same
+    drawing gives the same bytes.
 
     Args:
         name: one of a kind on its page: what the drawing refers to within itself gets it in front.
         label: what is to be seen, for those who do not see it.
     """
-    svg = inline_svg(drawing.svg(), name, label)
-    return render("drawing.html.jinja", picture=svg, caption=caption, label=label)
+    svg = drawing.svg()
+    picture = (
+        inline_svg(svg, name, label)
+        if len(svg) <= _LARGEST_SVG
+        else _inline_pixels(drawing, _find_width(svg), label)
+    )
+    return render("drawing.html.jinja", picture=picture, caption=caption, label=label)
+
+
+def _inline_pixels(drawing: Drawing, width: float, label: str) -> Markup:
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", dpi=_DOTS_AN_INCH, metadata={"Software": None})
+    content = base64.b64encode(reduce_colours(buffer.getvalue())).decode()
+    return Markup('<img src="data:image/png;base64,{}" width="{:.0f}" alt="{}">').format(
+        content, width, label
+    )
+
+
+def _find_width(svg: bytes) -> float:
+    """How wide a drawing is shown, in pixels of CSS."""
+    found = _VIEW_BOX.search(svg)
+    assert found
+    return float(found[1]) * _PIXELS_PER_POINT
 
 
 def inline_svg(content: bytes, name: str, label: str) -> Markup:
@@ -50,10 +82,9 @@ def inline_svg(content: bytes, name: str, label: str) -> Markup:
     for element in elements:
         element.tag = element.tag.removeprefix(_SVG)
         _rename(element, f"{name}-", wanted)
-    width = float(root.attrib["viewBox"].split()[2]) * _PIXELS_PER_POINT
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
-        "width": f"{width:.0f}",
+        "width": f"{_find_width(content):.0f}",
         "role": "img",
         "aria-label": label,
     }

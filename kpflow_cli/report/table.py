@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -34,11 +35,15 @@ class Column:
 
     Attributes:
         meaning: a line more on what it holds, empty for none.
+        role: for a heat map, whether it is what rows differ in or what was found.
+        is_aside: whether it is shown only when somebody asks for it.
     """
 
     name: str
     is_number: bool = False
     meaning: str = ""
+    role: Literal["", "key", "value"] = ""
+    is_aside: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +128,7 @@ def list_claims(claims: Iterable[Claim]) -> str:
     for claim in claims:
         row = claim.row()
         lines += [
-            f"  {claim.verdict:<9}  {claim.claim}: {_format_value(row)} ({_name_source(row)})",
+            f"  {claim.verdict:<9}  {claim.claim}: {_format_value(row)} ({name_source(row)})",
             f"  {'':<9}  {claim.threshold}: {claim.reason}",
         ]
     return "\n".join(lines)
@@ -165,7 +165,7 @@ def _row(number: str, claim: dict[Any, Any]) -> list[str]:
         number,
         claim["claim"],
         _format_value(claim),
-        _name_source(claim),
+        name_source(claim),
         claim["threshold"],
         claim["verdict"],
     ]
@@ -192,7 +192,8 @@ def _format_value(row: dict[Any, Any]) -> str:
     return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr > 0 else "")
 
 
-def _name_source(row: dict[Any, Any]) -> str:
+def name_source(row: Mapping[Any, Any]) -> str:
+    """What the error of a claim rests on, from its row of a claims file, in words."""
     if row["groups"]:
         return f"{row['groups']} {row['of']}"
     return "exact" if row["stderr"] == 0 else "bound" if row["stderr"] > 0 else "unknown"

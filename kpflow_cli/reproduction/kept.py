@@ -54,11 +54,11 @@ def find_kept(folder: Path) -> list[str]:
     Raises UserError for a folder that is none, or that keeps none.
     """
     if not folder.is_dir():
-        raise UserError(f"--from {folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     found = {match[1] for path in folder.iterdir() if (match := _TABLE.fullmatch(path.name))}
     if not found:
         raise UserError(
-            f"--from {folder}: keeps no figN.csv or figN.csv.gz; `kpflow figure 3` writes one, in "
+            f"{folder}: keeps no figN.csv or figN.csv.gz; `kpflow figure 3` writes one, in "
             "figures/output"
         )
     return sorted(found, key=lambda name: (int(re.findall(r"\d+", name)[0]), name))
@@ -73,7 +73,7 @@ def read_kept(folder: Path, name: str) -> KeptNumbers:
     kept = find_kept(folder)
     if name not in kept:
         there = ", ".join(each.removeprefix("fig") for each in kept)
-        raise UserError(f"--from {folder}: keeps no {name}.csv or {name}.csv.gz; there are {there}")
+        raise UserError(f"{folder}: keeps no {name}.csv or {name}.csv.gz; there are {there}")
     origin = _read_origin(folder / f"{name}.json")
     path, content = _read_table_file(folder, name)
     written = origin.get("sha256", {}).get(f"{name}.csv", checksum(content))

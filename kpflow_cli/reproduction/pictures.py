@@ -75,13 +75,13 @@ def save_pictures(
         drawing.savefig(buffer, format=suffix, dpi=output.dpi, bbox_inches=box, metadata=metadata)
         content = buffer.getvalue()
         if suffix == "png" and output.palette:
-            content = _reduce_colours(content)
+            content = reduce_colours(content)
         written.append(output.folder / f"{figure}.{suffix}")
         write_whole(written[-1], content)
     return written
 
 
-def _reduce_colours(content: bytes) -> bytes:
+def reduce_colours(content: bytes) -> bytes:
     """A PNG with the 256 colours that suit it best, and the texts that it had."""
     from PIL import Image
     from PIL.PngImagePlugin import PngImageFile, PngInfo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,18 @@ def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     configurations = {
         run: flatten_keys(with_later_keys(read_status(run)["config"])) for run in runs
     }
-    keys = list(
-        dict.fromkeys(key for configuration in configurations.values() for key in configuration)
-    )
+    keys = _all_keys(configurations.values())
     unknown = [column for column in columns if column not in keys]
     if unknown:
         raise UserError(f"columns={unknown[0]}: no key of these runs{nearest(unknown[0], keys)}")
+    differing = differing_keys(configurations.values())
     shown = [
         key
         for key in ["seed", *(key for key in keys if key != "seed")]
-        if key in ("seed", *columns)
-        or len({_text(configuration.get(key)) for configuration in configurations.values()}) > 1
+        if key in ("seed", *columns, *differing)
     ]
     heads = {run: {key: configurations[run].get(key) for key in shown} for run in runs}
-    ordered = sorted(runs, key=lambda run: ([_order(heads[run][key]) for key in shown], run.name))
+    ordered = sorted(runs, key=lambda run: ([order_of(heads[run][key]) for key in shown], run.name))
     rows = read_rows(ordered, tqdm(ordered, unit="run", desc="table", disable=None, delay=1.0))
     index = rows.pop("run index")
     columns_in_front = {"run": [run.name for run in ordered]} | {
@@ -83,6 +82,20 @@ def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     return rows
 
 
+def differing_keys(configurations: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Keys of flat configurations that do not have one value in all of them, in their order."""
+    every = list(configurations)
+    return [
+        key
+        for key in _all_keys(every)
+        if len({_text(configuration.get(key)) for configuration in every}) > 1
+    ]
+
+
+def _all_keys(configurations: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for configuration in configurations for key in configuration))
+
+
 def _plain(value: Any) -> Any:
     return _text(value) if isinstance(value, list | dict) else value
 
@@ -91,7 +104,7 @@ def _text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _order(value: Any) -> tuple[int, float, str]:
+def order_of(value: Any) -> tuple[int, float, str]:
     """Numbers by size, then words by the alphabet, whatever a column holds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return (0, float(value), "") if number else (1, 0.0, _text(value))

@@ -249,7 +249,9 @@ def test_plots_that_cannot_be_drawn_are_named(finished: Path) -> None:
 
 
 def test_where_nothing_is_there_is_no_page(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(
+        UserError, match="nowhere: not there; report takes a run folder, a sweep file"
+    ):
         write_report(str(tmp_path / "nowhere"), None)
     (tmp_path / "SHA256SUMS").touch()
     with pytest.raises(UserError, match="no kpflow run there"):

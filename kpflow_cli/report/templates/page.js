@@ -16,6 +16,9 @@
   const compare = (one, other) =>
     typeof one === "number" ? one - other : one.localeCompare(other, "en", { numeric: true });
 
+  // for the scripts that follow
+  window.kpflow = { make, orderOf, compare };
+
   const sort = (table, index, direction) => {
     const isNumber = table.tHead.rows[0].cells[index].classList.contains("number");
     const rows = [...table.tBodies[0].rows].map((row) => [
@@ -82,11 +85,29 @@
         shown += !row.hidden;
       });
       count.textContent = terms.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+      table.dispatchEvent(new Event("filtered"));
     });
     const label = make("label", {}, "Show rows with (words, or column=value, column<value)", input);
     table.closest(".table").prepend(make("div", { className: "controls" }, label, count));
   };
 
+  // columns that are aside until they are asked for
+  const makeColumnChoice = (table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    if (!heads.some((head) => "aside" in head.dataset)) return;
+    const show = (index, isShown) =>
+      [...table.rows].forEach((row) => { row.cells[index].hidden = !isShown; });
+    const choices = heads.slice(1).map((head, i) => {
+      const box = make("input", { type: "checkbox", checked: !("aside" in head.dataset) });
+      box.addEventListener("change", () => show(i + 1, box.checked));
+      if (!box.checked) show(i + 1, false);
+      return make("label", { className: "inline" }, box, ` ${head.textContent.trim()}`);
+    });
+    table.closest(".table").prepend(make("details", { className: "choice" },
+      make("summary", {}, "Columns"), make("div", { className: "controls" }, ...choices)));
+  };
+
+  document.querySelectorAll("table[data-sortable]").forEach(makeColumnChoice);
   document.querySelectorAll("table[data-filter]").forEach(makeFilter);
   document.querySelectorAll("table[data-sortable]").forEach(makeSortable);
 

@@ -26,7 +26,7 @@ LOCK := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --
 .DEFAULT_GOAL := help
 # figures share runs: one after the other, each makes what it needs and the next finds it
 .NOTPARALLEL:
-.PHONY: help run test test-slow test-all test-wheel test-lowest test-mutants test-faults test-slurm lint type lock locked audit bench coverage docs figures $(FIGURES) gallery clean
+.PHONY: help run test test-slow test-all test-browser test-wheel test-lowest test-mutants test-faults test-slurm lint type lock locked audit bench coverage docs figures $(FIGURES) gallery clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z$$(-]+[A-Z)]*:.*## / { sub(/\$$\(FIGURES\)/, "fig1 ..."); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,18 +35,23 @@ run: $(VENV)/.installed ## install, then run the main job (other arguments: make
 	$(BIN)/kpflow run $(ARGS)
 
 test: $(VENV)/.installed-test ## install, then run the tests but for the slow ones (about 7 minutes)
-	$(PYTEST) -m "not slow and not slurm and not faults"
+	$(PYTEST) -m "not slow and not slurm and not faults and not browser"
 
 test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps and grids of many runs
 	$(PYTEST) -m slow
 
-test-all: test test-slow ## both
+test-all: test test-slow ## both, and test-browser where there is a Chromium or it can be installed
+	@if sh tests/install_chromium.sh; then $(MAKE) test-browser; else echo "pages are not tried in a browser"; fi
+
+test-browser: $(VENV)/.installed-browser ## pages in Debian's Chromium, without a window (installs it, as root)
+	sh tests/install_chromium.sh
+	$(BIN)/python -m pytest -m browser
 
 test-wheel: $(VENV)/.installed-test ## of the slow ones, those of the wheel alone, where no checkout is
 	$(PYTEST) -m slow tests/packaging
 
 test-lowest: $(LOWEST)/.installed ## the tests with the oldest versions that pyproject.toml allows (fetches torch 2.5.1, about 3 GB)
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal $(OLDER) -m "not slow and not slurm and not faults"
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal $(OLDER) -m "not slow and not slurm and not faults and not browser"
 
 test-mutants: $(VENV)/.installed-mutants ## change the numeric core in MUTANTS places: do tests notice? (about 30 minutes)
 	$(BIN)/python tests/mutants.py --count $(MUTANTS)
@@ -130,6 +135,10 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[browser]"
 	@touch $@
 
 $(VENV)/.installed-faults: $(VENV)/.installed

@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from hand_made_runs import put_run, put_sweep
+from hand_made_runs import POINTS, configured, put_grid, put_run, put_sweep, tables_of
 from html_pages import check_page, table_rows
 from omegaconf import OmegaConf
-from small_runs import small_config
 
-from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import UserError
 from kpflow_cli.report.places import write_report
 from kpflow_cli.report.table import write_number
 
-GAINS, UNITS, SEEDS = (0.5, 1.0, 10.0), (7, 20), (0, 1)
-
-
-def configured(gain: float, units: int, seed: int) -> dict[str, Any]:
-    found = copy.deepcopy(identity(small_config()))
-    found["seed"] = seed
-    found["model"] |= {"gain": gain, "units": units}
-    return found
-
-
-def tables_of(place: int) -> dict[str, pd.DataFrame]:
-    """Numbers of a run's own, the last of them those of step 20; loss is also known later."""
-    values = np.random.default_rng(place).random(6)
-    measured = [
-        (step, "ntk", quantity, "full", value * (step + 1), 0.25 * value, 8)
-        for value, (step, quantity) in zip(
-            values, itertools.product((0, 20), ("effective_rank", "alignment")), strict=False
-        )
-    ]
-    columns = ["step", "operator", "quantity", "reduction", "value", "stderr", "probes"]
-    training = pd.DataFrame(
-        {"step": [0, 20, 21], "loss": [3.0, 2.0, values[4]], "accuracy": [0.0, values[5], None]}
-    )
-    return {"measurements": pd.DataFrame(measured, columns=columns), "training": training}
-
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs_dir = tmp_path_factory.mktemp("swept") / "runs"
-    folders = [
-        put_run(runs_dir, configured(*point), tables_of(place), step=40)
-        for place, point in enumerate(itertools.product(GAINS, UNITS, SEEDS))
-    ]
-    return put_sweep(runs_dir, folders)
+    return put_grid(tmp_path_factory.mktemp("swept") / "runs")
 
 
 def test_each_run_has_a_row_of_its_last_numbers(sweep: Path) -> None:
     page = check_page(write_report(str(sweep), None).read_text())
     rows = table_rows(page, "runs-table")
-    assert len(rows) == len(GAINS) * len(UNITS) * len(SEEDS)
-    points = list(itertools.product(GAINS, UNITS, SEEDS))
+    assert len(rows) == len(POINTS)
     # sorted by keys as they stand
     order = [each for each in rows[0] if each in ("model.gain", "model.units", "seed")]
-    named = [dict(zip(("model.gain", "model.units", "seed"), each, strict=True)) for each in points]
-    expected = sorted(range(len(points)), key=lambda place: [named[place][key] for key in order])
+    named = [dict(zip(("model.gain", "model.units", "seed"), each, strict=True)) for each in POINTS]
+    expected = sorted(range(len(POINTS)), key=lambda place: [named[place][key] for key in order])
     for row, place in zip(rows, expected, strict=True):
-        gain, units, seed = points[place]
+        gain, units, seed = POINTS[place]
         assert (float(row["model.gain"]), row["model.units"]) == (gain, str(units))
         assert (row["seed"], row["state"], row["step"]) == (str(seed), "finished", "40")
         tables = tables_of(place)
@@ -89,8 +52,9 @@ def test_the_map_knows_which_columns_are_keys(sweep: Path) -> None:
     for head in heads:
         roles.setdefault(head.attributes.get("data-role", ""), []).append(head.text)
     assert set(roles["key"]) == {"seed", "model.gain", "model.units"}
-    assert roles["value"] == ["loss", "accuracy", "ntk effective rank", "ntk alignment"]
+    assert roles["value"] == ["loss", "accuracy", "ntk effective rank", "ntk alignment", "k trace"]
     assert roles[""] == ["run", "state", "step"]
+    assert [head.text for head in heads if "data-aside" in head.attributes] == ["k trace"]
     (place,) = (each for each in page.walk() if "data-heat-map" in each.attributes)
     assert place.attributes["data-heat-map"] == "runs-table"
     assert place.attributes["data-value"] == "ntk effective rank"

@@ -104,13 +104,13 @@
       scale.isEmpty ? "" : `${write(scale.high)}${isLog ? ", logarithmic" : ""}`);
     box.replaceChildren(
       make("div", { className: "box", tabIndex: 0, role: "region", ariaLabel: caption },
-        make("table", { className: "heat" }, make("caption", {}, caption),
+        make("table", { className: "heat" }, make("caption", {}, make("span", {}, caption)),
           make("thead", {}, head), make("tbody", {}, ...body))),
       ...(scale.isEmpty ? [] : [legend]));
   };
 
   const makeSelect = (label, columns, chosen, none) => {
-    const select = make("select", {}, ...(none ? [make("option", { value: NONE }, none)] : []),
+    const select = make("select", { ariaLabel: label }, ...(none ? [make("option", { value: NONE }, none)] : []),
       ...columns.map((each, i) => make("option", { value: String(i) }, each.name)));
     select.value = String(chosen);
     return { select, label: make("label", {}, label, select) };

@@ -1,50 +1,25 @@
-"""What docs/your_networks.md shows works."""
+"""The Lightning callback that docs/your_networks.md shows works in a fit."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
-from small_runs import kpflow
+from page_blocks import find_blocks
 from torch import nn
 
 import kpflow_cli as kp
 
-ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "your_networks.md").read_text()
-SAVING, LOOP, LIGHTNING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(COMMANDS,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+(LIGHTNING,) = (
+    block.text for block in find_blocks("docs/your_networks.md") if "Callback" in block.text
+)
 
 
 def _execute(block: str, names: dict[str, Any]) -> dict[str, Any]:
     exec(compile(block, "docs/your_networks.md", "exec"), names)
     return names
-
-
-def test_two_commands_lead_from_weights_to_spectrum_and_ranks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    _execute(SAVING, {})
-    for command in COMMANDS.splitlines():
-        program, *words = shlex.split(command)
-        done = kpflow(*words, cwd=tmp_path)
-        assert (program, done.returncode) == ("kpflow", 0), done.stderr
-    assert (tmp_path / "lstm" / "plots" / "spectra.png").exists()
-    ranks = pd.read_csv("lstm.csv").query("quantity == 'effective_rank' and operator == 'ntk'")
-    assert set(ranks["reduction"]) >= {"full", "temporal_mean", "spatial_trace"}
-    assert (ranks["stderr"] > 0).all()
-
-
-def test_the_loop_leaves_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    _execute(LOOP, {"torch": torch})
-    assert kp.load_run("loop").steps == list(kp.geometric(30, 4))
 
 
 @pytest.mark.filterwarnings("default")

@@ -6,36 +6,21 @@ import contextlib
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dry_commands import leave_work_undone, what_it_tells
 
 from kpflow_cli import cli
 from kpflow_cli.config.columns import EXIT_STATUS, WIDTH, lay_out
-from kpflow_cli.config.grid import grid
-from kpflow_cli.errors import FailedRunError, UserError
 
 ROOT = Path(__file__).parents[2]
-# what does the work that an example asks for, with what checks the example first
-WORK: dict[str, Callable[..., Any] | None] = {
-    "kpflow_cli.run.runner.run": None,
-    "kpflow_cli.run.runner.follow": None,
-    "kpflow_cli.sweeps.command.sweep": grid,
-    "kpflow_cli.verification.verify.verify": None,
-    "kpflow_cli.reproduction.command.make_figures": None,
-    "kpflow_cli.benchmarks.report.bench": None,
-}
 # of a word that a command does not know; files that are not there are none of the example's faults
 NOT_UNDERSTOOD = re.compile(
     r"did you mean|^no |no key|no option|unrecognized|cannot read|impossible"
     r"| takes (?:no|one)| needs "
 )
-
-
-class StartedError(Exception):
-    """An example got as far as work."""
 
 
 def page_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -77,31 +62,11 @@ def test_examples_are_understood(
         )
     shutil.copytree(tmp_path / "DIR", tmp_path / "conf")
     monkeypatch.chdir(tmp_path)
-    for name, checks in WORK.items():
-        monkeypatch.setattr(name, _start_after(checks))
+    leave_work_undone(monkeypatch)
     for example in examples_of(page_of(command, capsys)):
         words = shlex.split(example.replace("<hash>", "0a1b2c3d"))[2:]
-        told = _what_it_tells(command, [word for word in words if word != "..."])
+        told = what_it_tells(command, [word for word in words if word != "..."])
         assert not NOT_UNDERSTOOD.search(told), f"{example}: {told}"
-
-
-def _what_it_tells(command: str, words: list[str]) -> str:
-    """The error of a command line, empty where it got as far as work or to its end."""
-    try:
-        with contextlib.suppress(StartedError, SystemExit):
-            cli._command(command).execute(words)
-    except (UserError, FailedRunError) as error:
-        return str(error)
-    return ""
-
-
-def _start_after(checks: Callable[..., Any] | None) -> Callable[..., Any]:
-    def start(*arguments: Any) -> None:
-        if checks is not None:
-            checks(*arguments)
-        raise StartedError
-
-    return start
 
 
 def test_page_is_laid_out() -> None:

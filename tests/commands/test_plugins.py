@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from page_blocks import find_blocks
 from small_runs import SMALL, kpflow
 
-README = (Path(__file__).parents[2] / "tasks" / "README.md").read_text()
 OWN = ("--config-dir", "conf", "task=window")
 SMALL_ANALYSIS = tuple(each for each in SMALL if not each.startswith(("task.", "model.")))
 
@@ -18,22 +17,12 @@ SMALL_ANALYSIS = tuple(each for each in SMALL if not each.startswith(("task.", "
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of tasks/README.md."""
     folder = tmp_path_factory.mktemp("own")
-    for block in re.findall(r"```(?:python|yaml)\n(.*?)```", README, re.DOTALL):
-        name, content = block.split("\n", 1)
-        path = folder / name.removeprefix("# ")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    for block in find_blocks("tasks/README.md"):
+        if block.file:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
     return folder
-
-
-@pytest.mark.parametrize("command", re.findall(r"^kpflow (.*)$", README, re.MULTILINE))
-def test_what_the_page_shows_works(command: str, own: Path) -> None:
-    words = shlex.split(command)
-    # the analysis of a real run takes longer than a test may
-    small = SMALL_ANALYSIS if words[0] == "run" and "--help" not in words else ()
-    done = kpflow(*words, *small, cwd=own)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
 
 
 def test_own_choices_are_listed_with_their_line(own: Path) -> None:

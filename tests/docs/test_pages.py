@@ -1,4 +1,4 @@
-"""The pages of docs/: every cell runs, every public name is described, links lead to pages."""
+"""The pages of docs/: every public name is described, links lead to pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.util
 import re
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -14,19 +13,11 @@ import kpflow_cli as kp
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES_WITH_CELLS = [page for page in PAGES if CELL.search(page.read_text())]
-
-
-@pytest.mark.parametrize("page", PAGES_WITH_CELLS, ids=lambda page: page.stem)
-def test_cells_run_one_after_the_other(page: Path) -> None:
-    names: dict[str, Any] = {}
-    for cell in CELL.findall(page.read_text()):
-        exec(compile(cell, page.name, "exec"), names)
 
 
 def test_the_formulas_are_checked() -> None:
-    assert {page.stem for page in PAGES_WITH_CELLS} == {"theory", "estimates"}
+    with_cells = {page.stem for page in PAGES if "\n```{code-cell}\n" in page.read_text()}
+    assert with_cells == {"theory", "estimates"}
 
 
 def test_the_api_page_describes_every_public_name_once() -> None:

@@ -12,7 +12,18 @@ from kpflow_cli.config.columns import align_columns, lay_out
 from kpflow_cli.errors import FailedRunError, UserError, describe_machine_error, nearest
 from kpflow_cli.process import Terminated, end_by, open_streams, raising_termination
 
-COMMANDS = ("run", "measure", "verify", "figure", "claims", "table", "report", "bench", "list")
+COMMANDS = (
+    "run",
+    "measure",
+    "runs",
+    "verify",
+    "figure",
+    "claims",
+    "table",
+    "report",
+    "bench",
+    "list",
+)
 
 _HELP = """\
 kpflow measures the operator that gradient descent induces on a network's state, NTK_S = P K P^*.
@@ -27,6 +38,7 @@ usage: kpflow COMMAND [ARGUMENTS]
   kpflow measure model.target=my_nets.Net weights='ckpt_*.pt' inputs=x.npy
                                         a network of yours that is trained already
   kpflow run --help                     every key, its meaning and its value
+  kpflow runs status=interrupted        what runs there are, and how far each is
   kpflow verify model=rnn
   kpflow report runs/memorypro/gru/<hash>
                                         a page to look at: report.html in its folder

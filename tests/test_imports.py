@@ -41,6 +41,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.identity",
         "run.reading",
         "run.runner",
+        "listing",
         "sweeps.command",
         "sweeps.table",
         "report",
@@ -134,6 +135,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run.adding": ("run.layout", "run.manifest", "run.whole_files"),
     "run.checkpoints": ("__version__", "errors", "run.identity", "run.manifest"),
     "run.ownership": ("errors", "run.identity", "run.layout", "run.manifest", "run.whole_files"),
+    "run.standing": ("run.layout", "run.reading"),
+    "run.removing": ("errors", "run.layout", "run.ownership"),
     "run.folder": (
         "__version__",
         "errors",
@@ -149,6 +152,20 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run.signals": (),
     "run.provenance": ("__version__",),
     "sweeps": ("sweeps", "config", "run", "measures", "ntk", "process", "errors", "task"),
+    # what a folder says, and its end: no run is begun or gone on with
+    "listing": (
+        "attempts",
+        "listing",
+        "config.plugins",
+        "config.validation",
+        "durations",
+        "errors",
+        "run.identity",
+        "run.layout",
+        "run.removing",
+        "run.standing",
+        "sweeps.sweep_file",
+    ),
     "reproduction": (
         "attempts",
         "reproduction",

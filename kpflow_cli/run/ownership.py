@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kpflow_cli.run.layout import (
     LOCK,
     MANIFEST,
     PLOTS,
+    REPORT,
     STATUS,
     SUMMARY,
     TRACKER,
@@ -60,6 +62,38 @@ def has_configuration(path: Path, written: bytes) -> bool:
 def written_configuration(identity: dict[str, Any]) -> bytes:
     """config.yaml of a run."""
     return OmegaConf.to_yaml(OmegaConf.create(identity)).encode()
+
+
+def foreign_files(run_dir: Path) -> list[str]:
+    """Names of what is in a run's folder and no run leaves there, in order: other files, other
+    folders, links to elsewhere. Raises OSError for a folder that cannot be read.
+    """
+    recorded = read_manifest(run_dir) or {}
+    foreign = []
+    for entry in run_dir.iterdir():
+        if entry.is_symlink():
+            foreign.append(entry.name)
+        elif entry.name in (CHECKPOINTS, PLOTS) and entry.is_dir():
+            foreign += [
+                f"{entry.name}/{inner.name}"
+                for inner in entry.iterdir()
+                if not _is_in(inner, entry.name, recorded)
+            ]
+        elif entry.name == TRACKER:
+            continue
+        elif entry.is_dir() or not (
+            _is_own(entry) or entry.name in (CONFIG, REPORT) or entry.name in recorded
+        ):
+            foreign.append(entry.name)
+    return sorted(foreign)
+
+
+def _is_in(path: Path, folder: str, recorded: Mapping[str, str]) -> bool:
+    """Whether a run leaves such a file in the folder of its checkpoints, or of its plots."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    kinds = (".pt",) if folder == CHECKPOINTS else (".png", ".pdf")
+    return path.suffix in kinds or is_partial(path) or f"{folder}/{path.name}" in recorded
 
 
 def _refuse_another(found: bytes, written: bytes, path: Path) -> None:

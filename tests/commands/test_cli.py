@@ -184,10 +184,17 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         (
             ["rum"],
             (
-                "no command 'rum' (did you mean 'run'?); valid: run, measure, verify, figure, "
-                "claims, table, report, bench, list"
+                "no command 'rum' (did you mean 'run'?); valid: run, measure, runs, verify, "
+                "figure, claims, table, report, bench, list"
             ),
         ),
+        (["runs"], "runs: no such folder here; `kpflow run` makes it, `kpflow runs FOLDER` looks"),
+        (["runs", "."], ".: holds no runs of kpflow"),
+        (["runs", "nowhere"], "nowhere: cannot be read (No such file or directory)"),
+        (["runs", "--opne"], "no option '--opne' (did you mean '--open'?); valid: --help, --open"),
+        (["runs", "--remove"], "--remove: which? name folders, or filters such as status="),
+        (["runs", ".", "--remove", "--csv"], "runs takes one of --open, --remove and --csv"),
+        (["runs", "--yes"], "--yes: answers the question of --remove, which is not there"),
         (["list", "x"], "list takes no arguments, got 'x'"),
         (
             ["list", "--config"],
@@ -366,6 +373,7 @@ def test_show_configuration_without_torch(tmp_path: Path) -> None:
         ("figure", ["--help"]),
         ("claims", ["--help"]),
         ("table", ["--help"]),
+        ("runs", ["--help"]),
         ("bench", ["--help"]),
         ("list", ["--help"]),
         ("--help", []),
@@ -416,7 +424,10 @@ def _completions(line: str, cwd: Path) -> list[str]:
     [
         (
             "kpflow ",
-            ["run", "measure", "verify", "figure", "claims", "table", "report", "bench", "list"],
+            [
+                *("run", "measure", "runs", "verify", "figure", "claims", "table", "report"),
+                *("bench", "list"),
+            ],
         ),
         ("kpflow ve", ["verify"]),
         ("kpflow run task=m", ["task=memorypro", "task=multitask"]),
@@ -424,6 +435,8 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow run model=v", ["model=vanilla_rnn"]),
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),
+        ("kpflow runs st", ["status="]),
+        ("kpflow runs x --", ["--help", "--open", "--remove", "--yes", "--csv"]),
         ("kpflow list ", ["--help", "--config-dir"]),
         ("kpflow table x co", ["columns="]),
         ("kpflow bench p", ["probes="]),

@@ -1,0 +1,1 @@
+"""What runs there are: found, told apart, listed, removed."""

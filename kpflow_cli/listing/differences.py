@@ -1,0 +1,72 @@
+"""In what runs differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from kpflow_cli.listing.listed_run import ListedRun
+from kpflow_cli.run.identity import canonical_json
+
+# a value that more of the runs than this have is what they have in common
+_COMMON = 0.75
+# what people change comes first
+_ORDER = ("task", "model", "seed", "training", "", "analysis")
+
+
+def differences(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
+    """Of each run the keys in which the runs differ, with its values. Keys of a task or a model are
+    compared among the runs of that task and model alone, others among all that have them.
+    """
+    counts = _count_values(runs)
+    return [
+        {
+            key: run.config[key]
+            for key in sorted(run.config, key=_rank)
+            if len(counts[_peers(run, key)]) > 1
+        }
+        for run in runs
+    ]
+
+
+def uncommon(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
+    """The same without the values that nearly all have, so that one run of another kind does not
+    fill the lines of the rest.
+    """
+    counts = _count_values(runs)
+
+    def is_common(run: ListedRun, key: str) -> bool:
+        counted = counts[_peers(run, key)]
+        return counted[_mark(run.config[key])] > _COMMON * counted.total()
+
+    return [
+        {key: value for key, value in different.items() if not is_common(run, key)}
+        for run, different in zip(runs, differences(runs), strict=True)
+    ]
+
+
+def _count_values(runs: Sequence[ListedRun]) -> dict[tuple[str, ...], Counter[object]]:
+    """How many runs have each value, key by key."""
+    counts: dict[tuple[str, ...], Counter[object]] = {}
+    for run in runs:
+        for key, value in run.config.items():
+            counts.setdefault(_peers(run, key), Counter())[_mark(value)] += 1
+    return counts
+
+
+def _peers(run: ListedRun, key: str) -> tuple[str, ...]:
+    """Names the runs that a key of a run is compared among."""
+    return (key, run.task, run.model) if key.startswith(("task.", "model.")) else (key,)
+
+
+def _mark(value: Any) -> object:
+    """What is alike for values that say the same: 1 is 1.0, but neither True nor "1"."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if value == value else "NaN"
+    return canonical_json({"value": value})
+
+
+def _rank(key: str) -> int:
+    group = key.partition(".")[0]
+    return _ORDER.index(group) if group in _ORDER else _ORDER.index("")

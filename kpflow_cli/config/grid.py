@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +27,13 @@ from kpflow_cli.config.combinations import (
     write_params,
 )
 from kpflow_cli.config.command_line import explain_errors
-from kpflow_cli.config.schema import GROUPS
+from kpflow_cli.config.declarations import keys_of
+from kpflow_cli.config.schema import GROUPS, Run
 from kpflow_cli.config.validation import check_plain, check_values, read_only
 from kpflow_cli.errors import UserError
+
+# one value that follows one other, of any depth that a person would write
+_REFERENCE, _DEEPEST = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}"), 8
 
 # the chosen entry of each group by name, None where none is
 Choices = dict[str, str | None]
@@ -59,7 +65,7 @@ def compose_config(overrides: list[str], config_name: str) -> DictConfig:
     """
     with _composing():
         first = first_point(list_axes(_parser().parse_overrides(overrides)))
-        return _Composed(config_name).at(first).config
+        return Compositions(config_name).at(first).config
 
 
 def compose_point(overrides: list[str], config_name: str) -> GridPoint:
@@ -79,18 +85,21 @@ def compose_one(overrides: list[str], config_name: str) -> DictConfig:
         return _compose_one(overrides, config_name).config
 
 
-def grid(overrides: list[str], config_name: str = "config") -> list[GridPoint]:
+def grid(
+    overrides: list[str], config_name: str = "config", known: Compositions | None = None
+) -> list[GridPoint]:
     """Every combination of comma-separated values, and of those that ``hydra.sweeper.params`` of
     the configuration adds for other keys.
 
-    Raises UserError for a bad override or a value that is not valid, of any point, and for more
-    points than a sweep has.
+    ``known`` are compositions of grids before, which this one shares. Raises UserError for a bad
+    override or a value that is not valid, of any point, and for more points than a sweep has.
     """
     with _composing():
         parser = _parser()
         given = parser.parse_overrides(force_params(overrides))
-        composed = _Composed(config_name)
-        params = write_params(composed.at(first_point(list_axes(given))).params)
+        composed = known or Compositions(config_name)
+        structure = [axis for axis in list_axes(given) if not _may_be_value(axis)]
+        params = write_params(composed.at(first_point(structure)).params)
         # the first of two overrides of one key gives way
         axes = list_axes([*parser.parse_overrides(params), *given])
         return _compose_points(axes, composed)
@@ -121,18 +130,23 @@ def _parser() -> OverridesParser:
     return make_parser(loaded.config_loader)
 
 
-def _compose_points(axes: Sequence[Axis], composed: _Composed) -> list[GridPoint]:
+def _may_be_value(axis: Axis) -> bool:
+    """Whether an override can be one of a plain value, rather than of what is composed: a key of
+    the run, or one within a group.
+    """
+    key = axis.key
+    within = "." in key and not key.startswith("hydra.") and "@" not in key and "/" not in key
+    return axis.override.type is OverrideType.CHANGE and (within or key in keys_of(Run).declared)
+
+
+def _compose_points(axes: Sequence[Axis], composed: Compositions) -> list[GridPoint]:
     """Hydra composes once for all points that differ in plain values only; these are then put
     in.
     """
     parser = _parser()
-    first = composed.at(first_point(axes)).config
+    first = composed.at(first_point([axis for axis in axes if not _may_be_value(axis)])).config
     swept = {axis.key for axis in axes if axis.swept}
-    plain = {
-        axis.key
-        for axis in axes
-        if axis.swept and axis.override.type is OverrideType.CHANGE and _is_value(first, axis.key)
-    }
+    plain = {axis.key for axis in axes if _may_be_value(axis) and _is_value(first, axis.key)}
     bases: dict[tuple[str, ...], _Base] = {}
     parsed: dict[str, Any] = {}
     found = []
@@ -140,8 +154,11 @@ def _compose_points(axes: Sequence[Axis], composed: _Composed) -> list[GridPoint
         of_axes = list(zip(axes, point, strict=True))
         structure = tuple(each for axis, each in of_axes if axis.key not in plain)
         if structure not in bases:
-            # with values, so that Hydra refuses a key that is not there
-            bases[structure] = _Base(composed.at(point))
+            base = composed.at(structure)
+            if not all(_is_value(base.config, key) for key in plain):
+                # with values, so that Hydra refuses a key that is not there
+                base = composed.at(point)
+            bases[structure] = _Base(base)
         changed = {axis.key: each for axis, each in of_axes if axis.key in plain}
         for each in changed.values():
             if each not in parsed:
@@ -157,24 +174,71 @@ class _Base:
 
     def __init__(self, composition: _Composition) -> None:
         self.choices, self._config = composition.choices, composition.config
-        self._written: Any = OmegaConf.to_container(self._config)
-        self._follows = _interpolates(self._written)
+        written: Any = OmegaConf.to_container(self._config)
+        self._written: dict[str, Any] = written
+        self._following = _list_following(written)
 
     def values(self, changed: dict[str, Any]) -> dict[str, Any]:
         """The checked values with some of them changed."""
-        if self._follows or _interpolates(changed):
-            for key, value in changed.items():
-                OmegaConf.update(self._config, key, value)
-            return check_values(self._config)
         values = dict(self._written)
+        copied: dict[str, dict[str, Any]] = {"": values}
         for key, value in changed.items():
-            *groups, name = key.split(".")
-            node = values
-            for group in groups:
-                node[group] = dict(node[group])
-                node = node[group]
-            node[name] = value
-        return check_plain(values)
+            _put(copied, key, value)
+        try:
+            for key, written in self._following.items():
+                if value_at(values, key) == written:
+                    _put(copied, key, _follow(values, written))
+        except _NotPlainError:
+            return self._resolve(changed)
+        return self._resolve(changed) if _interpolates(changed) else check_plain(values)
+
+    def _resolve(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """The same by OmegaConf, which knows every way in which one value follows others."""
+        config = copy.deepcopy(self._config)
+        for key, value in changed.items():
+            OmegaConf.update(config, key, value)
+        return check_values(config)
+
+
+def _put(copied: dict[str, dict[str, Any]], key: str, value: Any) -> None:
+    """Set a value in ``copied[""]``; the groups on the way are copied once, and remembered by their
+    keys.
+    """
+    group, _, name = key.rpartition(".")
+    if group not in copied:
+        _put(copied, group, dict(value_at(copied[""], group)))
+        copied[group] = value_at(copied[""], group)
+    copied[group][name] = value
+
+
+class _NotPlainError(Exception):
+    """A value follows others in a way that is left to OmegaConf."""
+
+
+def _list_following(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Each value that follows others, as it is written, by its key."""
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            found |= _list_following(value, f"{key}.")
+        elif _interpolates(value):
+            found[key] = value
+    return found
+
+
+def _follow(values: dict[str, Any], written: Any, depth: int = 0) -> Any:
+    """The plain value that ``${some.key}`` leads to."""
+    named = _REFERENCE.fullmatch(written) if isinstance(written, str) else None
+    if named is None or depth > _DEEPEST:
+        raise _NotPlainError
+    try:
+        value = value_at(values, named[1])
+    except (KeyError, TypeError):
+        raise _NotPlainError from None
+    if isinstance(value, dict | list):
+        raise _NotPlainError
+    return _follow(values, value, depth + 1) if _interpolates(value) else value
 
 
 def _interpolates(node: object) -> bool:
@@ -187,7 +251,7 @@ def _interpolates(node: object) -> bool:
 def _compose_one(overrides: list[str], config_name: str) -> _Composition:
     axes = list_axes(_parser().parse_overrides(overrides))
     several = any(axis.swept for axis in axes)
-    found = None if several else _Composed(config_name).at(overrides)
+    found = None if several else Compositions(config_name).at(overrides)
     if found is None or found.params or found.is_sweep:
         told = [each for each in overrides if not each.startswith("hydra.searchpath")]
         raise UserError(f"{' '.join(told)}: asks for a grid of runs; `kpflow run -m` makes them")
@@ -206,12 +270,12 @@ class _Composition:
     is_sweep: bool
 
 
-class _Composed:
-    """Compositions by their overrides: each takes a tenth of a second, and a grid's first point is
-    asked for several times.
+class Compositions:
+    """What Hydra has composed, by its overrides: each takes a tenth of a second, and several grids
+    share most of them.
     """
 
-    def __init__(self, config_name: str) -> None:
+    def __init__(self, config_name: str = "config") -> None:
         self._config_name = config_name
         self._known: dict[tuple[str, ...], _Composition] = {}
 
@@ -241,13 +305,13 @@ def _make_point(values: dict[str, Any], choices: Choices, swept: tuple[str, ...]
 
 
 def _is_value(config: DictConfig, key: str) -> bool:
-    """Whether a key holds a plain value; a group of choices holds more."""
+    """Whether a key holds a plain value or a list of them; a group of choices holds more."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return (
         isinstance(node, DictConfig)
         and name in node
-        and not OmegaConf.is_config(node._get_node(name))
+        and not OmegaConf.is_dict(node._get_node(name))
     )
 
 

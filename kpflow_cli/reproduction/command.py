@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kpflow_cli.attempts import Failure, raise_failures
+from kpflow_cli.config.grid import Compositions
 from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.reproduction.building import build
-from kpflow_cli.reproduction.figure_code import Figure, load_figure
-from kpflow_cli.reproduction.pictures import Output
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete
-from kpflow_cli.sweeps.checking import check_points
+
+if TYPE_CHECKING:
+    from kpflow_cli.reproduction.figure_code import Figure
+    from kpflow_cli.reproduction.pictures import Output
 
 _LONG_MINUTES = 60
 
@@ -34,6 +36,7 @@ class Order:
     profile: str
     overrides: Sequence[str]
     runs_dir: Path
+    _known: Compositions = field(default_factory=Compositions)
 
     def minutes(self, name: str) -> float:
         """That a figure takes on 2 cores, from nothing."""
@@ -41,7 +44,9 @@ class Order:
 
     def runs(self, name: str) -> list[FigureRun]:
         """Those of a figure. Raises UserError for what cannot be composed."""
-        return compose_runs(self.specs[name], self.profile, list(self.overrides), self.runs_dir)
+        return compose_runs(
+            self.specs[name], self.profile, list(self.overrides), self.runs_dir, self._known
+        )
 
 
 def list_figures(order: Order) -> None:
@@ -71,6 +76,9 @@ def make_figures(order: Order, output: Output) -> None:
     made: at the end FailedRunError names those that were not made and why, or UserError, where none
     could be. Raises UserError for a folder that cannot be written.
     """
+    # plots and tables take a second to load, which a list of figures does without
+    from kpflow_cli.reproduction.building import build
+
     refuse_unwritable(output.folder, "output_dir")
     refuse_unwritable(order.runs_dir, "runs_dir")
     failures: list[Failure] = []
@@ -103,9 +111,15 @@ def make_figures(order: Order, output: Output) -> None:
 
 def _prepare(name: str, order: Order) -> tuple[Figure, list[FigureRun]]:
     """The code of a figure and its runs. Raises UserError for what any of them would refuse."""
+    from kpflow_cli.reproduction.figure_code import load_figure
+
     figure = load_figure(name)
     runs = order.runs(name)
-    check_points(find_missing(runs))
+    missing = find_missing(runs)
+    if missing:
+        from kpflow_cli.sweeps.checking import check_points
+
+        check_points(missing)
     return figure, runs
 
 

@@ -7,21 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from kpflow_cli.config.grid import grid, value_at
+from kpflow_cli.config.grid import Compositions, grid, value_at
 from kpflow_cli.config.validation import identity
 from kpflow_cli.durations import in_words
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.specification import FigureSpec
 from kpflow_cli.run.reading import is_complete, read_tables, run_path
-from kpflow_cli.sweeps.cost import estimated_seconds
-from kpflow_cli.sweeps.engines import local_processes, room
 from kpflow_cli.sweeps.points import SweepPoint
-from kpflow_cli.sweeps.settling import list_failures, settle
 from kpflow_cli.sweeps.sweep_file import sweep_path, write_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,18 @@ class FigureRun(SweepPoint):
 
 
 def compose_runs(
-    spec: FigureSpec, profile: str, overrides: list[str], runs_dir: Path
+    spec: FigureSpec,
+    profile: str,
+    overrides: list[str],
+    runs_dir: Path,
+    known: Compositions | None = None,
 ) -> list[FigureRun]:
     """Every run and seed of a figure in a profile.
 
     Args:
         overrides: come last; a seed among them replaces the profile's.
         runs_dir: where the folders of the runs are, made or not.
+        known: compositions that figures share.
 
     Raises UserError for what cannot be composed, and for several values of a key that is no axis of
     the figure.
@@ -57,9 +60,10 @@ def compose_runs(
     chosen = spec.profiles[profile]
     seeds = "seed=" + ",".join(map(str, chosen.seeds))
     shared = [*spec.overrides, *chosen.overrides]
-    runs = []
+    known, runs = known or Compositions(), []
     for name, own in spec.runs.items():
-        for point in grid([*shared, *own, seeds, *chosen.runs.get(name, []), *overrides]):
+        asked = [*shared, *own, seeds, *chosen.runs.get(name, []), *overrides]
+        for point in grid(asked, known=known):
             _check_axes(point.swept, spec.axes)
             axes = {key: value_at(point.values, key) for key in spec.axes}
             path = run_path(runs_dir, point.choices, identity(point.values))
@@ -82,6 +86,8 @@ def gather_tables(runs: Iterable[FigureRun]) -> dict[str, pd.DataFrame]:
     """Each CSV file of all runs as one table, with columns ``run`` (its name), ``seed`` and the
     figure's axes in front.
     """
+    import pandas as pd
+
     parts: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         for stem, table in read_tables(run.path).items():
@@ -100,6 +106,10 @@ def describe_cost(runs: Sequence[FigureRun]) -> str:
     missing = find_missing(runs)
     if not missing:
         return "all runs are there"
+    # torch takes seconds, which what is there already does without
+    from kpflow_cli.sweeps.cost import estimated_seconds
+    from kpflow_cli.sweeps.engines import room
+
     workers = room(_count_threads(missing))
     seconds = estimated_seconds(missing, workers)
     return (
@@ -119,6 +129,9 @@ def make_missing(runs: Sequence[FigureRun], label: str, runs_dir: Path) -> Path:
     since = write_sweep(points, runs_dir, [label])
     if not missing:
         return sweep_path(points, runs_dir)
+    from kpflow_cli.sweeps.engines import local_processes
+    from kpflow_cli.sweeps.settling import list_failures, settle
+
     failures = settle(missing, local_processes(_count_threads(missing)), since, label)
     if failures:
         raise FailedRunError(

@@ -8,15 +8,17 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from kpflow_cli.errors import DamagedFileError
 from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.run.layout import CONFIG, LOCK, STATUS
 from kpflow_cli.run.manifest import checksum, is_intact, read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run_path(runs_dir: Path, choices: Mapping[str, str], identity: dict[str, Any]) -> Path:
@@ -29,6 +31,9 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
 
     Raises DamagedFileError for one that is not as it was written.
     """
+    # half a second that whoever asks only whether a run is complete does without
+    import pandas as pd
+
     checksums = read_manifest(run_dir)
     if checksums is None:
         return {path.stem: pd.read_csv(path) for path in sorted(run_dir.glob("*.csv"))}

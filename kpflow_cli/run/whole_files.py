@@ -6,10 +6,12 @@ import os
 import secrets
 import sys
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from kpflow_cli.errors import UnwrittenFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PARTIAL = ".*.partial"
 

@@ -13,17 +13,19 @@ import pytest
 from kpflow_cli.attempts import raise_failures
 from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
-from kpflow_cli.reproduction import command
+from kpflow_cli.reproduction import building
 from kpflow_cli.reproduction.command import Order, make_figures
+from kpflow_cli.reproduction.figure_code import Figure
 from kpflow_cli.reproduction.pictures import Output
 from kpflow_cli.reproduction.specification import read_figure_specs
+from kpflow_cli.sweeps import checking
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the figures that were built, in whose place nothing is done."""
     names: list[str] = []
-    monkeypatch.setattr(command, "build", lambda figure, *_, **__: names.append(figure.name))
+    monkeypatch.setattr(building, "build", lambda figure, *_, **__: names.append(figure.name))
     return names
 
 
@@ -70,13 +72,13 @@ def test_where_all_are_refused_nothing_was_sound(
 def test_the_figures_after_one_whose_runs_fail_are_made(
     made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build(figure: command.Figure, *_: object, **__: object) -> None:
+    def build(figure: Figure, *_: object, **__: object) -> None:
         if figure.name == "fig8":
             raise FailedRunError("fig8: 1 of 3 runs failed")
         made.append(figure.name)
 
-    monkeypatch.setattr(command, "build", build)
-    monkeypatch.setattr(command, "check_points", lambda points: None)
+    monkeypatch.setattr(building, "build", build)
+    monkeypatch.setattr(checking, "check_points", lambda points: None)
     with pytest.raises(FailedRunError, match=r"^1 of 2 figures were not made: fig8: fig8: 1 of 3"):
         make(tmp_path, "fig8", "fig3")
     assert made == ["fig3"]

@@ -60,6 +60,7 @@ def execute(words: list[str]) -> None:
 def _measure(overrides: list[str]) -> None:
     import torch
 
+    from kpflow_cli.commands.pages import page_maker
     from kpflow_cli.config.grid import compose_one
     from kpflow_cli.config.measure import check_measure
     from kpflow_cli.config.validation import read_only
@@ -69,7 +70,8 @@ def _measure(overrides: list[str]) -> None:
 
     values = _with_checksums(check_measure(compose_one(overrides, "measure")))
     torch.set_num_threads(values["threads"])
-    follow(ExistingPlan(read_only(values)), _run_dir(values), load_plots())
+    plots = load_plots()
+    follow(ExistingPlan(read_only(values)), _run_dir(values), plots, page=page_maker(plots))
 
 
 def _with_checksums(values: dict[str, Any]) -> dict[str, Any]:

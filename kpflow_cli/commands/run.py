@@ -48,6 +48,7 @@ def execute(words: list[str]) -> None:
 
 
 def _make_run(overrides: list[str], config_name: str) -> None:
+    from kpflow_cli.commands.pages import page_maker
     from kpflow_cli.config.grid import compose_point
     from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
@@ -62,4 +63,5 @@ def _make_run(overrides: list[str], config_name: str) -> None:
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )
-    run(point.config, path, load_plots())
+    plots = load_plots()
+    run(point.config, path, plots, page=page_maker(plots))

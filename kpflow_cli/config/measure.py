@@ -90,6 +90,7 @@ class Measure:
     device: Annotated[str, Key("cpu, cuda or cuda:<index>")]
     dtype: Annotated[Literal["float32", "float64"], Key("precision of measuring")]
     threads: Annotated[int, Key("threads of torch", at_least=1, at_most=1024)]
+    report: Annotated[bool, Key("true: report.html, written anew at each checkpoint")]
     run_dir: Annotated[str | None, Key("output folder; default runs/measure/<network>/<hash>")]
 
 

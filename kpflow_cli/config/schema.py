@@ -17,7 +17,7 @@ GROUPS = ("task", "model", "training", "analysis", "tracker")
 MOST_THREADS = 1024
 # how files are read, which does not tell what is in them
 READING_KEYS = ("weights_only", "strict")
-RUNTIME_KEYS = ("tracker", "save_interval", "run_dir", "workers")
+RUNTIME_KEYS = ("tracker", "save_interval", "report", "run_dir", "workers")
 
 
 @dataclass
@@ -134,6 +134,13 @@ class Run:
     ]
     save_interval: Annotated[
         int, Key("steps between saves that a killed run continues from", at_least=1)
+    ]
+    report: Annotated[
+        bool,
+        Key(
+            "true: report.html, written anew at each measured step and at the end; one that "
+            "`kpflow report` has made is kept up to date in any case"
+        ),
     ]
     run_dir: Annotated[
         str | None,

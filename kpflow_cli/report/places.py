@@ -11,7 +11,7 @@ from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UnwrittenFileError, UserError, reason_of
 from kpflow_cli.plotting.loading import load_plots
 from kpflow_cli.report.run_record import read_record
-from kpflow_cli.report.run_report import render_run
+from kpflow_cli.report.run_report import Plots, render_run
 from kpflow_cli.run.adding import add_file
 from kpflow_cli.run.layout import CONFIG, MANIFEST, REPORT, STATUS
 from kpflow_cli.run.whole_files import write_whole
@@ -30,7 +30,7 @@ def write_report(place: str, output: Path | None) -> Path:
     if path.is_file():
         return _write(_render_sweep_file(path), output or path.with_suffix(".html"))
     if path.is_dir() and _is_run(path):
-        html = render_run(read_record(path), load_plots())
+        html = render_folder(path, load_plots())
         return _write(html, output or path / REPORT, path if output is None else None)
     if path.is_dir() and any(path.glob("fig*.json")):
         return _write(_render_figures(path), output or path / REPORT)
@@ -44,6 +44,11 @@ def write_report(place: str, output: Path | None) -> Path:
         f"{place}: {problem}; report takes a run folder, a sweep file (runs/sweeps/<hash>.json), "
         "a folder of figures, or the word figures"
     )
+
+
+def render_folder(folder: Path, plots: Plots) -> str:
+    """The page of a run folder, with these plots. Raises UserError where there is no run."""
+    return render_run(read_record(folder), plots)
 
 
 def _is_run(folder: Path) -> bool:

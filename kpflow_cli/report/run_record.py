@@ -35,6 +35,7 @@ class RunRecord:
         tables: sound CSV files by their stems.
         damaged: what is not as it was written, a line each.
         is_at_work: whether a process works on it.
+        written: when run.json was, in seconds since 1970; None where it was not.
     """
 
     name: str
@@ -43,6 +44,7 @@ class RunRecord:
     tables: Mapping[str, pd.DataFrame]
     damaged: tuple[str, ...] = ()
     is_at_work: bool = False
+    written: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def read_record(folder: Path) -> RunRecord:
         damaged += [f"{each}.csv: not there" for each in lost]
     if not (status or config or tables):
         raise UserError(f"{folder}: no kpflow run there")
-    return RunRecord(folder.name, status, config, tables, tuple(damaged), at_work)
+    written = (folder / STATUS).stat().st_mtime if status else None
+    return RunRecord(folder.name, status, config, tables, tuple(damaged), at_work, written)
 
 
 def describe_state(status: Mapping[str, Any], *, is_at_work: bool) -> State:

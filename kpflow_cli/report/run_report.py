@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -95,11 +96,19 @@ def render_run(record: RunRecord, plots: Plots) -> str:
             sections,
             status=state.word,
             tone=state.tone,
-            told=state.told,
+            told=state.told + _tell_when(record) if state.word == "running" else state.told,
             facts=dict(_facts(record)),
             refresh=_REFRESH_SECONDS if state.word == "running" else 0,
         )
     )
+
+
+def _tell_when(record: RunRecord) -> str:
+    """When that was, for whoever opens the page later."""
+    if record.written is None:
+        return ""
+    when = datetime.fromtimestamp(record.written).astimezone()
+    return f", as of {when:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _title(record: RunRecord, explained: Explained | None) -> str:

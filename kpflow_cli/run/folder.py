@@ -137,6 +137,10 @@ class RunFolder:
             return all((self.path / each).exists() for each in names)
         return all(is_intact(self.path, each, self._checksums) for each in names)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name, whatever is in it."""
+        return (self.path / name).exists()
+
     def read_intact(self, name: str) -> str | None:
         """The text of a file that is there as it was written, else None."""
         if not is_intact(self.path, name, self._checksums):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from torch import Tensor
 from kpflow_cli.errors import FailedRunError, UnwrittenFileError, describe_machine_error
 from kpflow_cli.run.checkpoints import Checkpoint, Rows
 from kpflow_cli.run.folder import Drawing, RunFolder
-from kpflow_cli.run.layout import SUMMARY
+from kpflow_cli.run.layout import REPORT, SUMMARY
 from kpflow_cli.run.status import Stopwatch, describe_status
 from kpflow_cli.run.summary import lay_out, summarize
 from kpflow_cli.run.tables import plain_rows
@@ -23,6 +24,8 @@ from kpflow_cli.trackers.tracking import Tracking
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
+# makes the page of a run as HTML, from what its folder holds
+Page = Callable[[Path], str]
 
 
 class Recording:
@@ -45,6 +48,8 @@ class Recording:
         self._folder, self._identity, self._last_step = folder, identity, last_step
         self._tracking = tracking
         self._error: str | None = None
+        self._page: Page | None = None
+        self._is_page_wanted = False
         self.step = 0
         self.recorded_step = -1
         self._tables: dict[str, Rows] = {}
@@ -64,6 +69,12 @@ class Recording:
         self._earlier: dict[str, Any] = status if self.last is not None else {}
         self._stopwatch = Stopwatch(self._earlier.get("seconds", {}))
 
+    def keep_page(self, page: Page, *, is_wanted: bool) -> None:
+        """Write the run's page anew at each measured step and at the end: where it is wanted, or
+        somebody has made one.
+        """
+        self._page, self._is_page_wanted = page, is_wanted
+
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Keep run.json, and the tracker, true to how the block goes."""
@@ -79,8 +90,11 @@ class Recording:
                 if outcome == "diverged":
                     tell(self._summarize(outcome, self._folder.read_tables()))
                 self.write_status(outcome)
+                if outcome != "interrupted":
+                    self._write_page()
             raise
         self.write_status("complete")
+        self._write_page()
 
     def switch(self, activity: str) -> None:
         """Go on with another activity, whose seconds are counted apart."""
@@ -108,6 +122,8 @@ class Recording:
             self.write_tables()
             self._stopwatch.switch("training")
         self.write_status("running")
+        if measured:
+            self._write_page()
 
     def save_interrupted(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint that another session goes on from."""
@@ -165,6 +181,18 @@ class Recording:
             tell(f"plots/{name}: not drawn ({type(error).__name__}: {error})")
             return False
         return drawing is not None
+
+    def _write_page(self) -> None:
+        if self._page is None or not (self._is_page_wanted or self._folder.has(REPORT)):
+            return
+        try:
+            html = self._page(self._folder.path)
+        except Exception as error:
+            # `kpflow report` makes it from the same files
+            tell(f"{REPORT}: not written ({type(error).__name__}: {error})")
+            return
+        self._folder.write(REPORT, html.encode())
+        self._folder.write_manifest()
 
     def _written_tables(self) -> dict[str, Rows]:
         return {name: rows for name, rows in self._tables.items() if rows}

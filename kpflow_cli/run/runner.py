@@ -20,7 +20,7 @@ from kpflow_cli.run.measuring import measure_step
 from kpflow_cli.run.measuring_plan import MeasuringPlan
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
-from kpflow_cli.run.recording import Plots, Recording, tell
+from kpflow_cli.run.recording import Page, Plots, Recording, tell
 from kpflow_cli.run.signals import Stopped, StopSignals
 from kpflow_cli.run.tracked import track
 from kpflow_cli.trackers.tracking import Tracking
@@ -31,17 +31,18 @@ def run(
     run_dir: Path,
     plots: Plots,
     progress: Callable[[int, int], Reporter] = Progress,
+    page: Page | None = None,
 ) -> None:
     """Train and measure as ``config`` (checked) says, in ``run_dir``, continuing what is there;
     then draw ``plots`` from the CSV files.
 
     A complete run is left as it is, but for CSV files and plots that are missing. The last line of
     standard output names the folder. ``progress`` makes what shows the run's progress, from the
-    number of steps and the first of them. Raises UserError, before any work, for input that cannot
-    be worked with, and FailedRunError if training diverges.
+    number of steps and the first of them; ``page`` the run's page. Raises UserError, before any
+    work, for input that cannot be worked with, and FailedRunError if training diverges.
     """
     torch.set_num_threads(config.threads)
-    follow(Plan(config), run_dir, plots, progress)
+    follow(Plan(config), run_dir, plots, progress, page)
 
 
 def follow(
@@ -49,6 +50,7 @@ def follow(
     run_dir: Path,
     plots: Plots,
     progress: Callable[[int, int], Reporter] = Progress,
+    page: Page | None = None,
 ) -> None:
     """Do what a plan says, as ``run`` does what a configuration says."""
     if plan.memory.is_tight:
@@ -60,6 +62,8 @@ def follow(
     tracking = track(plan.config, run_dir)
     with open_run_folder(run_dir, identity(plan.config)) as folder:
         session = _Session(plan, folder, progress, tracking)
+        if page is not None:
+            session.keep_page(page, is_wanted=bool(plan.config.get("report")))
         try:
             with session.stop_signals:
                 session.work(plots)
@@ -83,6 +87,10 @@ class _Session:
         self._trainer = plan.trainer()
         if self._recording.last is not None:
             self._restore(self._recording.last, folder.path)
+
+    def keep_page(self, page: Page, *, is_wanted: bool) -> None:
+        """Have the run's page tell of each measured step and of the end."""
+        self._recording.keep_page(page, is_wanted=is_wanted)
 
     def work(self, plots: Plots) -> None:
         """Do what is left to do."""

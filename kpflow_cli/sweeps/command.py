@@ -29,6 +29,10 @@ def sweep(overrides: list[str], config_name: str) -> None:
     found = grid(overrides, config_name)
     chosen, workers = _one_of_all(found, "run_dir"), _one_of_all(found, "workers")
     runs_dir = read_path(chosen, "run_dir") if chosen is not None else Path("runs")
+    if any(point.values["report"] for point in found):
+        raise UserError(
+            "report=true: of one run; `kpflow report SWEEP_FILE` makes a page of a whole sweep"
+        )
     refuse_unwritable(runs_dir, "run_dir")
     points = _distinct(
         SweepPoint(" ".join(each.swept), each.values, _path(each, runs_dir, grouped=chosen is None))

@@ -21,6 +21,7 @@ COMMANDS = (
     "claims",
     "table",
     "report",
+    "compare",
     "bench",
     "list",
 )
@@ -42,6 +43,8 @@ usage: kpflow COMMAND [ARGUMENTS]
   kpflow verify model=rnn
   kpflow report runs/memorypro/gru/<hash>
                                         a page to look at: report.html in its folder
+  kpflow compare runs/memorypro/gru/<hash> runs/memorypro/rnn/<hash>
+                                        runs side by side, differences in standard errors
   kpflow figure 3                       figure 3 and its claims, in figures/output
   eval "$(kpflow -sc install=bash)"     tab completion (bash, zsh, fish)
 

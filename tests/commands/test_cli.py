@@ -185,7 +185,7 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
             ["rum"],
             (
                 "no command 'rum' (did you mean 'run'?); valid: run, measure, runs, verify, "
-                "figure, claims, table, report, bench, list"
+                "figure, claims, table, report, compare, bench, list"
             ),
         ),
         (["runs"], "runs: no such folder here; `kpflow run` makes it, `kpflow runs FOLDER` looks"),
@@ -426,7 +426,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
             "kpflow ",
             [
                 *("run", "measure", "runs", "verify", "figure", "claims", "table", "report"),
-                *("bench", "list"),
+                *("compare", "bench", "list"),
             ],
         ),
         ("kpflow ve", ["verify"]),
@@ -439,6 +439,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow runs x --", ["--help", "--open", "--remove", "--yes", "--csv"]),
         ("kpflow list ", ["--help", "--config-dir"]),
         ("kpflow table x co", ["columns="]),
+        ("kpflow compare x s", ["step="]),
         ("kpflow bench p", ["probes="]),
         ("kpflow claims -", ["--help"]),
         ("kpflow figure 4", ["4", "4b"]),

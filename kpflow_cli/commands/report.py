@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
 from kpflow_cli.config.keys import Key
@@ -37,6 +37,13 @@ class ReportSettings:
     output: Annotated[
         str, Key("the HTML file; by default report.html in the folder, or beside the sweep file")
     ] = ""
+    charts: Annotated[
+        Literal["drawn", "interactive"],
+        Key(
+            "of a run: drawn as they are saved, or interactive, with tooltips and zoom (1 MB more, "
+            "needs the extra report)"
+        ),
+    ] = "drawn"
 
 
 def execute(words: list[str]) -> None:
@@ -53,7 +60,7 @@ def execute(words: list[str]) -> None:
     from kpflow_cli.report.places import write_report
 
     output = read_path(settings.output, "output") if settings.output else None
-    print(write_report(places[0], output), flush=True)
+    print(write_report(places[0], output, interactive=settings.charts == "interactive"), flush=True)
 
 
 def _parser() -> Parser:

@@ -10,8 +10,9 @@ from tqdm import tqdm
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UnwrittenFileError, UserError, reason_of
 from kpflow_cli.plotting.loading import load_plots
+from kpflow_cli.report.run_drawings import Charts, Plots
 from kpflow_cli.report.run_record import read_record
-from kpflow_cli.report.run_report import Plots, render_run
+from kpflow_cli.report.run_report import render_run
 from kpflow_cli.run.adding import add_file
 from kpflow_cli.run.layout import CONFIG, MANIFEST, REPORT, STATUS
 from kpflow_cli.run.whole_files import write_whole
@@ -20,18 +21,25 @@ from kpflow_cli.run.whole_files import write_whole
 _FIGURES, _FIGURES_FOLDER = "figures", Path("figures/output")
 
 
-def write_report(place: str, output: Path | None) -> Path:
+def write_report(place: str, output: Path | None, *, interactive: bool = False) -> Path:
     """Write the page of a run folder, a sweep file or a folder of figures; returns its file: by
     default report.html in the folder, or beside the sweep file under its name.
 
-    Raises UserError where there is none of these, and for a file that cannot be written.
+    Args:
+        interactive: whether plots of a run answer to the mouse.
+
+    Raises UserError where there is none of these, where nothing can be interactive, and for a file
+    that cannot be written.
     """
     path = _FIGURES_FOLDER if place == _FIGURES else read_path(place)
+    charts = _load_charts() if interactive else None
+    if path.is_dir() and _is_run(path):
+        html = render_folder(path, load_plots(), charts)
+        return _write(html, output or path / REPORT, path if output is None else None)
+    if charts is not None:
+        raise UserError(f"charts=interactive: of a run alone, and {place} is no run folder")
     if path.is_file():
         return _write(_render_sweep_file(path), output or path.with_suffix(".html"))
-    if path.is_dir() and _is_run(path):
-        html = render_folder(path, load_plots())
-        return _write(html, output or path / REPORT, path if output is None else None)
     if path.is_dir() and any(path.glob("fig*.json")):
         return _write(_render_figures(path), output or path / REPORT)
     if place == _FIGURES:
@@ -46,9 +54,19 @@ def write_report(place: str, output: Path | None) -> Path:
     )
 
 
-def render_folder(folder: Path, plots: Plots) -> str:
+def render_folder(folder: Path, plots: Plots, charts: Charts | None = None) -> str:
     """The page of a run folder, with these plots. Raises UserError where there is no run."""
-    return render_run(read_record(folder), plots)
+    return render_run(read_record(folder), plots, charts)
+
+
+def _load_charts() -> Charts:
+    try:
+        from kpflow_cli.report.interactive import CHARTS, chart_script
+    except ImportError as error:
+        raise UserError(
+            f"charts=interactive: {error.name} is not there; pip install 'kpflow[report]'"
+        ) from None
+    return Charts(CHARTS, chart_script)
 
 
 def _is_run(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,8 @@ from markupsafe import Markup
 from kpflow_cli.durations import in_words
 from kpflow_cli.report.configuration import Explained, explain, write_value
 from kpflow_cli.report.page import Page, Section, render, render_page
+from kpflow_cli.report.run_drawings import Charts, Plots, draw_all
 from kpflow_cli.report.run_record import RunRecord, describe_state
-from kpflow_cli.report.svg import Drawing, render_drawing
 from kpflow_cli.report.table import (
     Cell,
     Column,
@@ -26,64 +26,23 @@ from kpflow_cli.report.table import (
 )
 from kpflow_cli.run.summary import summarize
 
-# each draws from the tables of a run; None where they do not hold what it shows
-Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
-
 # a page of a run at work is read again after so many seconds
 _REFRESH_SECONDS = 30
-# of each plot its title, what is to be seen, and what is to be known of it
-_PLOTS = {
-    "training": (
-        "Training",
-        "Loss, and accuracy and learned fractions where there are targets, over gradient steps",
-        "Evaluation trials have no noise and are the same at every step. A learned fraction is the "
-        "share of a target mode that the outputs reproduce.",
-    ),
-    "outputs": (
-        "Outputs",
-        "Outputs over time at the first, middle and last measured step, with the targets dashed",
-        "A row a step, a column an output channel, a colour an evaluation trial.",
-    ),
-    "effective_ranks": (
-        "Effective ranks",
-        "Effective ranks of NTK_S, in full, in time and in space, over gradient steps",
-        "tr(A)^2 / ||A||_F^2 of NTK_S and of its reductions. Bands are one standard error wide on "
-        "both sides; where none shows it is narrower than the line.",
-    ),
-    "alignment": (
-        "Alignment and overlap",
-        "Cosine of NTK_S with its Kronecker core, and its overlap with each target mode, over "
-        "gradient steps",
-        "Overlap is the share of the trace of NTK_S in the direction of a target mode, carried "
-        "back through the readout.",
-    ),
-    "spectra": (
-        "Spectra",
-        "Leading eigenvalues of K and NTK_S and singular values of P and V, with the shares of "
-        "variance that they add up to, at the first, middle and last measured step",
-        "Those of NTK_S and P are lower bounds.",
-    ),
-    "temporal_modes": (
-        "Temporal modes",
-        "Leading temporal modes of NTK_S and V over time, a line a trial, at the first, middle and "
-        "last measured step",
-        "A row a mode, a colour an evaluation trial.",
-    ),
-}
 
 
-def render_run(record: RunRecord, plots: Plots) -> str:
+def render_run(record: RunRecord, plots: Plots, charts: Charts | None = None) -> str:
     """The page of a run as one HTML file, with its ``plots``, of which there are none where they
-    cannot be drawn. The same record gives the same bytes.
+    cannot be drawn, or with ``charts`` in the place of those that it has. The same record gives the
+    same bytes.
     """
     state = describe_state(record.status, is_at_work=record.is_at_work)
     explained = explain(record.config) if record.config else None
-    drawn, absent = _draw_all(record, plots)
+    drawn = draw_all(record.tables, plots, charts)
     sections = [
         *_tell_summary(record),
-        *_tell_damage(record, absent),
+        *_tell_damage(record, drawn.absent),
         *_list_changes(explained),
-        *drawn,
+        *drawn.sections,
         *_list_last_measurements(record.tables),
         *_list_sources(record.tables),
         *_list_configuration(explained),
@@ -99,6 +58,8 @@ def render_run(record: RunRecord, plots: Plots) -> str:
             told=state.told + _tell_when(record) if state.word == "running" else state.told,
             facts=dict(_facts(record)),
             refresh=_REFRESH_SECONDS if state.word == "running" else 0,
+            scripts=[charts.script(drawn.charts)] if charts and drawn.charts else [],
+            evaluates=bool(drawn.charts),
         )
     )
 
@@ -162,7 +123,7 @@ def _tell_summary(record: RunRecord) -> Iterator[Section]:
         yield Section("summary", "Summary", render("lines.html.jinja", lines=sentences))
 
 
-def _tell_damage(record: RunRecord, absent: list[str]) -> Iterator[Section]:
+def _tell_damage(record: RunRecord, absent: Sequence[str]) -> Iterator[Section]:
     """What a reader would look for and does not find."""
     lines = [*record.damaged, *absent]
     if lines:
@@ -200,27 +161,6 @@ def _list_changes(explained: Explained | None) -> Iterator[Section]:
 
 def _default_cell(default: Any) -> Cell:
     return Cell("" if default is None else write_value(default))
-
-
-def _draw_all(record: RunRecord, plots: Plots) -> tuple[list[Section], list[str]]:
-    """A section for each plot, and lines on those that there are none of."""
-    sections, absent = [], []
-    for name, (title, label, caption) in _PLOTS.items():
-        if name not in plots:
-            absent.append(f"{title}: not drawn, matplotlib cannot be loaded")
-            continue
-        try:
-            drawing = plots[name](dict(record.tables))
-        except Exception as error:
-            # a table of an earlier version, or one that was cut short
-            absent.append(f"{title}: not drawn ({type(error).__name__}: {error})")
-            continue
-        if drawing is None:
-            absent.append(f"{title}: the run did not record it, or not yet")
-            continue
-        anchor = name.replace("_", "-")
-        sections.append(Section(anchor, title, render_drawing(drawing, anchor, label, caption)))
-    return sections, absent
 
 
 def _last_measurements(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

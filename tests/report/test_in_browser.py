@@ -14,6 +14,7 @@ from browser import open_browser, opened
 from hand_made_runs import POINTS, put_grid, tables_of
 
 from kpflow_cli.report.places import write_report
+from kpflow_cli.run.reading import read_tables
 
 pytestmark = pytest.mark.browser
 
@@ -171,6 +172,29 @@ def test_columns_that_are_aside_show_when_asked_for(browser: Any, pages: dict[st
         assert set(column(page, "runs-table", "k trace")) == {"1.5"}
         page.get_by_label("k trace").uncheck()
         assert not head.is_visible()
+
+
+def test_interactive_charts_tell_the_number_below_the_mouse(
+    browser: Any, finished: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("altair")
+    page_file = write_report(str(finished), tmp_path / "page.html", interactive=True)
+    ranks = read_tables(finished)["measurements"].query(
+        "operator == 'ntk' and quantity == 'effective_rank' and reduction == 'full'"
+    )
+    with opened(browser, page_file) as page:
+        page.locator("#effective-ranks-chart svg").wait_for()
+        points = page.locator("#effective-ranks-chart [aria-roledescription='point']")
+        told = set()
+        for point in points.all():
+            point.hover(force=True)
+            tooltip = page.locator("#vg-tooltip-element")
+            tooltip.wait_for()
+            told.add(" ".join(tooltip.inner_text().split()))
+        for row in ranks.to_dict("records"):
+            assert any(
+                "in full" in each and f"step {row['step']} " in f"{each} " for each in told
+            ), told
 
 
 def test_rows_of_a_run_are_picked_by_column(browser: Any, pages: dict[str, Path]) -> None:

@@ -256,3 +256,19 @@ def test_where_nothing_is_there_is_no_page(tmp_path: Path) -> None:
     (tmp_path / "SHA256SUMS").touch()
     with pytest.raises(UserError, match="no kpflow run there"):
         write_report(str(tmp_path), None)
+
+
+def test_interactive_charts_say_what_they_need(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "altair", None)
+    monkeypatch.delitem(sys.modules, "kpflow_cli.report.interactive", raising=False)
+    with pytest.raises(UserError, match=r"charts=interactive: altair is not there; pip install"):
+        write_report(str(finished), None, interactive=True)
+    pytest.importorskip("vl_convert")
+    monkeypatch.undo()
+    (tmp_path / "fig1.json").touch()
+    with pytest.raises(UserError, match=r"charts=interactive: of a run alone, and .* is no run"):
+        write_report(str(tmp_path), None, interactive=True)

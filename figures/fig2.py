@@ -30,6 +30,8 @@ from .table import (
 
 _NETWORKS = {"rnn": "continuous-time RNN", "gru": "GRU"}
 _SITES = "site variables ($h$, then $x$)"
+# share of the entries of V that its scale reaches to
+_MOST = 0.99
 _MATRICES = {"v": "$V$", "gram": r"$V V^\top$", "k": "$K$"}
 
 
@@ -63,12 +65,11 @@ def data(tables: Tables) -> pd.DataFrame:
 
 @styled
 def draw(data: pd.DataFrame) -> StyledFigure:
-    """A row a network: V, V V^T, K, with their ranks; both V on one scale."""
+    """A row a network: V, V V^T, K, with their ranks."""
     figure, panels = lay_out_mosaic(
         [[f"{run}_{name}" for name in _MATRICES] for run in _NETWORKS], (FULL_WIDTH, 5.0), (1, 1)
     )
     rows = {name: pick(data, panel=name) for name in panels}
-    limit = max(find_limit(rows[f"{run}_v"]) for run in _NETWORKS)
     for index, (run, network) in enumerate(_NETWORKS.items()):
         found = {
             name: read_number(data, panel="summary", series=f"{run}_{name}")
@@ -82,16 +83,21 @@ def draw(data: pd.DataFrame) -> StyledFigure:
         }
         for column, (name, title) in enumerate(titles.items()):
             panel, own = panels[f"{run}_{name}"], rows[f"{run}_{name}"]
-            draw_signed_map(panel, own, title, limit=limit if name == "v" else None)
+            draw_signed_map(panel, own, title, limit=_find_most(own) if name == "v" else None)
             panel.set_ylabel("trial and time")
             panel.set_xlabel(_SITES if name == "v" else "trial and time")
-            if name != "v":
-                add_colour_bar([panel])
+            add_colour_bar([panel])
             add_letter(panel, "abcdef"[3 * index + column])
         _name_units(panels[f"{run}_k"], data, run)
         panels[f"{run}_v"].set_ylabel(f"{network}\ntrial and time")
-    add_colour_bar([panels[f"{run}_v"] for run in _NETWORKS])
     return figure
+
+
+def _find_most(rows: pd.DataFrame) -> float:
+    """What nearly all entries of V are below: a bias has a column of ones, beside which small
+    states would look like nothing.
+    """
+    return float(rows["value"].abs().quantile(_MOST)) or find_limit(rows)
 
 
 def _name_units(panel: Axes, data: pd.DataFrame, run: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from kpflow_cli.plotting.style import COLOURS, FULL_WIDTH, StyledFigure, styled
+from kpflow_cli.plotting.style import COLOURS, FULL_WIDTH, StyledFigure, pick_shades, styled
 from kpflow_cli.reproduction.claims import Claim, at_least, at_most, within
 
 from .table import Tables, pick, read_number, stack, tabulate
@@ -18,8 +18,7 @@ _GAIN, _POINTS = "model.gain", "model.fixed_points"
 _CLAIMED_GAIN = 0.9
 # from this gain on most trajectories wander: so many are drawn
 _WILD_GAIN, _WILD_PATHS = 1.5, 3
-# of trajectories; the crosses have one of their own
-_PATH_COLOURS = tuple(colour for colour in COLOURS if colour != COLOURS[1])
+_EXAMPLE = pick_shades(3)[1]
 _CROSS: dict[str, Any] = {"color": COLOURS[1], "markersize": 5, "markeredgewidth": 1.1}
 
 
@@ -88,8 +87,7 @@ def _draw_paths(panel: Any, data: pd.DataFrame, series: str, gain: float) -> Non
     drawn = list(range(len(paths)))
     if gain >= _WILD_GAIN:
         drawn = [index * len(paths) // _WILD_PATHS for index in range(_WILD_PATHS)]
-    for order, index in enumerate(drawn):
-        colour = _PATH_COLOURS[order % len(_PATH_COLOURS)]
+    for index, colour in zip(drawn, pick_shades(len(drawn)), strict=True):
         path = [paths[index][name] for name in ("x", "y", "value")]
         panel.plot(*path, color=colour, linewidth=0.6, alpha=0.8)
         first = [each.iloc[:1] for each in path]
@@ -113,15 +111,15 @@ def _draw_paths(panel: Any, data: pd.DataFrame, series: str, gain: float) -> Non
 
 def _make_legend(gains: list[float]) -> list[Line2D]:
     dot: dict[str, Any] = {"linestyle": "", "marker": "o"}
-    open_dot: dict[str, Any] = {"color": COLOURS[0], "markersize": 3, "markerfacecolor": "white"}
+    open_dot: dict[str, Any] = {"color": _EXAMPLE, "markersize": 3, "markerfacecolor": "white"}
     few = f"; from $g$ = {_WILD_GAIN:g} on {_WILD_PATHS} of them"
     return [
         Line2D(
             [],
             [],
-            color=COLOURS[0],
+            color=_EXAMPLE,
             linewidth=0.8,
-            label="zero-input trajectory, its colour tells its start"
+            label="zero-input trajectory, a shade a start"
             + (few if max(gains) >= _WILD_GAIN else ""),
         ),
         Line2D([], [], label="start", **dot, **open_dot),

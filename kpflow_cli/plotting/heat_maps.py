@@ -49,14 +49,25 @@ def find_limit(rows: pd.DataFrame) -> float:
 
 
 def add_colour_bar(panels: Sequence[Axes]) -> None:
-    """The scale of maps that share it, at the right of them all, as far as values go."""
+    """The scale of maps that share it, at the right of them all, as far as values go; with a tip
+    where some go beyond it.
+    """
     powers = ScalarFormatter()
     powers.set_powerlimits((-2, 3))
     images = [panel.images[0] for panel in panels]
-    bar = panels[0].figure.colorbar(images[0], ax=list(panels), shrink=0.9, pad=0.03, format=powers)
     values = np.concatenate([np.ravel(np.asarray(image.get_array())) for image in images])
+    least, most = images[0].get_clim()
+    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    bar = panels[0].figure.colorbar(
+        images[0],
+        ax=list(panels),
+        shrink=0.9,
+        pad=0.03,
+        format=powers,
+        extend=beyond.get((values.min() < least, values.max() > most), "neither"),
+    )
     if values.any():
-        bar.ax.set_ylim(min(0.0, values.min()), max(0.0, values.max()))
+        bar.ax.set_ylim(min(0.0, max(values.min(), least)), max(0.0, min(values.max(), most)))
     bar.ax.tick_params(labelsize=6, length=2)
     bar.ax.yaxis.get_offset_text().set_fontsize(6)
     bar.outline.set_linewidth(0.4)

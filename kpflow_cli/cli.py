@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "measure",
     "runs",
+    "watch",
     "verify",
     "figure",
     "claims",
@@ -40,6 +41,8 @@ usage: kpflow COMMAND [ARGUMENTS]
                                         a network of yours that is trained already
   kpflow run --help                     every key, its meaning and its value
   kpflow runs status=interrupted        what runs there are, and how far each is
+  kpflow watch runs/memorypro/gru/<hash>
+                                        a run as it goes, from another terminal
   kpflow verify model=rnn
   kpflow report runs/memorypro/gru/<hash>
                                         a page to look at: report.html in its folder

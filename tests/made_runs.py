@@ -55,6 +55,22 @@ def make_run(
     return folder
 
 
+def measured(*steps: int, operator: str = "ntk") -> Rows:
+    """Rows of measurements.csv: an effective rank of 10 at step 0, one more each step."""
+    return [
+        {
+            "step": step,
+            "operator": operator,
+            "quantity": "effective_rank",
+            "reduction": "full",
+            "value": 10.0 + step,
+            "stderr": 0.5,
+            "probes": 20,
+        }
+        for step in steps
+    ]
+
+
 def aged(folder: Path, seconds: float) -> Path:
     """The folder, with its status written as long ago."""
     written = (folder / STATUS).stat().st_mtime - seconds

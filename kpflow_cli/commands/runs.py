@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,6 @@ filters and order:
   sort=             age, step, size, task, model, run, status or a key; the other way round after
                     a minus
 """
-_HASH = re.compile(r"[0-9a-f]{4,12}")
 
 
 def execute(words: list[str]) -> None:
@@ -83,13 +81,15 @@ def _read_words(words: list[str]) -> tuple[list[Path], list[str], str]:
     """Places to look in, filters, and what to sort by. A word that is no place may be the beginning
     of a hash. Raises UserError for one that is nothing.
     """
+    from kpflow_cli.listing.naming import is_hash
+
     places, filters, hashes, sort = list[Path](), list[str](), list[str](), "age"
     for word in words:
         if word.startswith("sort="):
             sort = word.removeprefix("sort=")
         elif "=" in word and not read_path(word).exists():
             filters.append(word)
-        elif _HASH.fullmatch(word) and not read_path(word).exists():
+        elif is_hash(word):
             hashes.append(word)
         else:
             places.append(read_path(word))

@@ -18,12 +18,20 @@ def find_runs(place: Path) -> list[Path]:
     for a place that is neither a sweep file nor a folder that can be read.
     """
     if place.is_file():
-        return [folder for folder in read_sweep(place) if _is_run(_names_in(folder))]
+        return [folder for folder in read_sweep(place) if is_run_folder(folder)]
     try:
         os.scandir(place).close()
     except OSError as error:
         raise UserError(f"{place}: cannot be read ({reason_of(error)})") from None
     return sorted(_walk(place, set()))
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder is there, and a run's."""
+    try:
+        return _is_run({entry.name for entry in path.iterdir()})
+    except OSError:
+        return False
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -49,10 +57,3 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 def _is_run(names: set[str]) -> bool:
     """Whether a folder with such entries is a run's: config.yaml alone is anybody's."""
     return bool(names & {STATUS, CONFIG}) and bool(names & {MANIFEST, LOCK})
-
-
-def _names_in(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in folder.iterdir()}
-    except OSError:
-        return set()

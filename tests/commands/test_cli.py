@@ -184,8 +184,8 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         (
             ["rum"],
             (
-                "no command 'rum' (did you mean 'run'?); valid: run, measure, runs, verify, "
-                "figure, claims, table, report, compare, bench, list"
+                "no command 'rum' (did you mean 'run'?); valid: run, measure, runs, watch, "
+                "verify, figure, claims, table, report, compare, bench, list"
             ),
         ),
         (["runs"], "runs: no such folder here; `kpflow run` makes it, `kpflow runs FOLDER` looks"),
@@ -195,6 +195,12 @@ def test_verify_has_a_help_page_of_its_own(tmp_path: Path) -> None:
         (["runs", "--remove"], "--remove: which? name folders, or filters such as status="),
         (["runs", ".", "--remove", "--csv"], "runs takes one of --open, --remove and --csv"),
         (["runs", "--yes"], "--yes: answers the question of --remove, which is not there"),
+        (["watch"], "runs: no run is running there; `kpflow runs` lists those there are"),
+        (["watch", "runs/x"], "runs/x: not there, or not yet; `kpflow runs` lists those there"),
+        (["watch", "."], ".: no run folder; `kpflow runs` lists those there are"),
+        (["watch", "0a1b2c"], "0a1b2c: not there, or not yet; `kpflow runs` lists"),
+        (["watch", "a", "b"], "watch takes one run, got a b"),
+        (["watch", "a", "every=0"], "every=0: impossible; valid: at least 0.05, at most 86400"),
         (["list", "x"], "list takes no arguments, got 'x'"),
         (
             ["list", "--config"],
@@ -374,6 +380,7 @@ def test_show_configuration_without_torch(tmp_path: Path) -> None:
         ("claims", ["--help"]),
         ("table", ["--help"]),
         ("runs", ["--help"]),
+        ("watch", ["--help"]),
         ("bench", ["--help"]),
         ("list", ["--help"]),
         ("--help", []),
@@ -425,8 +432,8 @@ def _completions(line: str, cwd: Path) -> list[str]:
         (
             "kpflow ",
             [
-                *("run", "measure", "runs", "verify", "figure", "claims", "table", "report"),
-                *("compare", "bench", "list"),
+                *("run", "measure", "runs", "watch", "verify", "figure", "claims", "table"),
+                *("report", "compare", "bench", "list"),
             ],
         ),
         ("kpflow ve", ["verify"]),
@@ -436,6 +443,7 @@ def _completions(line: str, cwd: Path) -> list[str]:
         ("kpflow run seed=1 model.g", ["model.gain="]),
         ("kpflow verify model.un", ["model.units="]),
         ("kpflow runs st", ["status="]),
+        ("kpflow watch x e", ["every="]),
         ("kpflow runs x --", ["--help", "--open", "--remove", "--yes", "--csv"]),
         ("kpflow list ", ["--help", "--config-dir"]),
         ("kpflow table x co", ["columns="]),

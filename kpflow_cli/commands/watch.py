@@ -14,7 +14,7 @@ from kpflow_cli.errors import UserError
 HELP = "a run as it goes: step, time left, loss, effective ranks and alignment of NTK_S"
 _FOLDER = Path("runs")
 _DESCRIPTION = """\
-A run as it goes, read from its folder, in which nothing is touched: on a terminal all that is
+Show a run as it goes, read from its folder, in which nothing is touched: on a terminal all that is
 known, drawn anew in place with a curve for each quantity; elsewhere a line for each step that is
 measured. Ends with the run: exit status 1 where it did not end complete. Ctrl-C ends the watching
 alone.
@@ -25,7 +25,7 @@ _EPILOG = """\
   kpflow watch                                the one run that is running in runs
   kpflow watch runs/memorypro/gru/<hash>      this one, from any terminal that sees its folder
   kpflow watch <hash>                         the beginning of its hash is enough
-  kpflow watch <hash> every=30 > run.log      lines, with a look every 30 seconds
+  kpflow watch <hash> every=30                a look every 30 seconds, for a slow disk
 """
 
 

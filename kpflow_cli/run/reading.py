@@ -7,7 +7,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -19,6 +21,13 @@ from kpflow_cli.run.manifest import checksum, is_intact, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Windows has none
+fcntl: ModuleType | None
+try:
+    fcntl = import_module("fcntl")
+except ImportError:
+    fcntl = None
 
 
 def run_path(runs_dir: Path, choices: Mapping[str, str], identity: dict[str, Any]) -> Path:
@@ -94,14 +103,27 @@ def damaged_tables(
 
 
 def in_use(run_dir: Path) -> bool:
-    """Whether a process works in a run folder; a dead one holds no lock."""
+    """Whether a process works in a run folder; a dead one holds no lock. Of a folder that may only
+    be read it is told too, and those who ask are not in each other's way.
+    """
     try:
-        if not (run_dir / LOCK).exists():
-            return False
-        with FileLock(run_dir / LOCK, blocking=False):
-            return False
-    except Timeout:
-        return True
+        with (run_dir / LOCK).open("rb") as stream:
+            return _is_held(stream.fileno(), run_dir / LOCK)
     except OSError:
         # whoever tries to work there finds out why it cannot be
         return False
+
+
+def _is_held(descriptor: int, path: Path) -> bool:
+    """Whether somebody has a lock on an open file for themselves."""
+    if fcntl is None:
+        try:
+            with FileLock(path, blocking=False):
+                return False
+        except Timeout:
+            return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

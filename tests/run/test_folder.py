@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import shutil
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from warm_processes import warm_pool
 
 from kpflow_cli.errors import DamagedFileError, FailedRunError, UserError
 from kpflow_cli.run.checkpoints import Checkpoint, pack_checkpoint, unpack_checkpoint
 from kpflow_cli.run.folder import open_run_folder
 from kpflow_cli.run.identity import identity_hash, same_values
+from kpflow_cli.run.layout import LOCK
 from kpflow_cli.run.reading import in_use, is_complete, read_tables
 from kpflow_cli.run.whole_files import write_whole
 
@@ -347,10 +350,10 @@ def test_a_folder_that_cannot_be_used_is_in_nobodys_use(obstacle: str, tmp_path:
 def test_a_folder_that_may_not_be_looked_into_is_in_nobodys_use(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, _: str) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert not in_use(run_dir)
 
 
@@ -359,6 +362,25 @@ def test_a_folder_that_a_run_works_in_is_in_use(run_dir: Path) -> None:
     with open_run_folder(run_dir, IDENTITY):
         assert in_use(run_dir)
     assert not in_use(run_dir)
+
+
+def test_those_who_ask_whether_a_folder_is_in_use_disturb_nobody(run_dir: Path) -> None:
+    lock = run_dir / LOCK
+    with lock.open("rb") as other:
+        before = lock.stat()
+        assert not in_use(run_dir)
+        fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert not in_use(run_dir)
+    assert lock.stat().st_mtime_ns == before.st_mtime_ns
+    with FileLock(lock, blocking=False):
+        assert in_use(run_dir)
+
+
+def test_in_use_is_told_without_fcntl_too(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpflow_cli.run.reading.fcntl", None)
+    assert not in_use(run_dir)
+    with FileLock(run_dir / LOCK):
+        assert in_use(run_dir)
 
 
 def test_nan_is_the_same_configuration(tmp_path: Path) -> None:

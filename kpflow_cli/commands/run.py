@@ -52,9 +52,9 @@ def _make_run(overrides: list[str], config_name: str) -> None:
     from kpflow_cli.config.grid import compose_point
     from kpflow_cli.config.paths import read_path
     from kpflow_cli.config.validation import identity
-    from kpflow_cli.plotting.loading import load_plots
+    from kpflow_cli.plotting.loading import NAMES, load_plots
+    from kpflow_cli.run.finished import finished_summary
     from kpflow_cli.run.reading import run_path
-    from kpflow_cli.run.runner import run
 
     point = compose_point(overrides, config_name)
     chosen = point.values["run_dir"]
@@ -63,5 +63,13 @@ def _make_run(overrides: list[str], config_name: str) -> None:
         if chosen is not None
         else run_path(Path("runs"), point.choices, identity(point.values))
     )
+    summary = finished_summary(path, point.values, NAMES)
+    if summary is not None:
+        steps = point.values["training"]["steps"]
+        told = (f"all {steps} steps are done and measured already", summary, path)
+        print(*told, sep="\n", flush=True)
+        return
+    from kpflow_cli.run.runner import run
+
     plots = load_plots()
     run(point.config, path, plots, page=page_maker(plots))

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# of those in run_plots.PLOTS, for whoever asks only whether all are there
+NAMES = ("training", "effective_ranks", "alignment", "spectra", "temporal_modes", "outputs")
+
 
 def load_plots() -> Mapping[str, Any]:
     """None where matplotlib cannot be loaded, as with a configuration of its own that it cannot

@@ -18,17 +18,12 @@ from torch import Tensor
 from kpflow_cli import __version__
 from kpflow_cli.errors import DamagedFileError, UserError
 from kpflow_cli.run.identity import describe_difference, same_values
-from kpflow_cli.run.manifest import checksum
+from kpflow_cli.run.seals import intact_seal, seal
 
 Rows = list[dict[str, Any]]
 
 # format 1 had no checksum and no buffers
 _FORMAT, _UNSEALED = 2, 1
-_SEAL = re.compile(rb"kpflow sha256 ([0-9a-f]{64})\Z")
-_SEAL_LENGTH = len(b"kpflow sha256 ") + 64
-# of an archive without comment: its last record, whose last two bytes are the comment's length
-_END_OF_ARCHIVE = b"PK\x05\x06"
-_END_LENGTH = 22
 # numbers and arrays of numpy, which a module's extra state may hold
 _NUMPY: list[Any] = [
     np.dtype,
@@ -67,7 +62,7 @@ def pack_checkpoint(checkpoint: Checkpoint, identity: dict[str, Any]) -> bytes:
         "config": identity,
         "seed": identity["seed"],
     }
-    return _seal(_save(content))
+    return seal(_save(content))
 
 
 def unpack_checkpoint(written: bytes, identity: dict[str, Any]) -> Checkpoint:
@@ -76,7 +71,7 @@ def unpack_checkpoint(written: bytes, identity: dict[str, Any]) -> Checkpoint:
     Raises DamagedFileError for bytes that are no checkpoint as it was written, and UserError for
     one of another run or of a later version.
     """
-    sealed = _is_sealed(written)
+    sealed = intact_seal(written) is not None
     try:
         content = _load(written)
         config, written_as = content["config"], content["format"]
@@ -120,18 +115,6 @@ def _save(content: dict[str, Any]) -> bytes:
 def _load(written: bytes) -> Any:
     with torch.serialization.safe_globals(_NUMPY):
         return torch.load(io.BytesIO(written), weights_only=True, map_location="cpu")
-
-
-def _seal(archive: bytes) -> bytes:
-    end = archive[-_END_LENGTH:]
-    assert end.startswith(_END_OF_ARCHIVE)
-    archive = archive[:-2] + _SEAL_LENGTH.to_bytes(2, "little")
-    return archive + b"kpflow sha256 " + checksum(archive).encode()
-
-
-def _is_sealed(written: bytes) -> bool:
-    seal = _SEAL.search(written[-_SEAL_LENGTH:])
-    return seal is not None and seal[1].decode() == checksum(written[:-_SEAL_LENGTH])
 
 
 def _refuse_impossible(found: dict[str, Any], identity: dict[str, Any]) -> None:

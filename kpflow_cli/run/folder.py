@@ -30,6 +30,7 @@ from kpflow_cli.run.layout import CHECKPOINTS, CONFIG, LOCK, MANIFEST, PLOTS, ST
 from kpflow_cli.run.manifest import checksum, is_intact, manifest_bytes, read_manifest
 from kpflow_cli.run.ownership import has_configuration, written_configuration
 from kpflow_cli.run.reading import damaged_tables, read_status
+from kpflow_cli.run.seals import intact_seal
 from kpflow_cli.run.whole_files import csv_bytes, remove_partial_files, write_whole
 
 _PLOT_FORMATS = ("png", "pdf")
@@ -102,6 +103,15 @@ class RunFolder:
         """Write ``step_<n>.pt`` for a measured step, ``latest.pt`` otherwise."""
         name = f"step_{checkpoint.step}" if measured else "latest"
         self.write(f"{CHECKPOINTS}/{name}.pt", pack_checkpoint(checkpoint, self._identity))
+
+    def seal_of_step(self, step: int) -> str | None:
+        """The checksum in the checkpoint of a measured step, None where there is none as it was
+        written.
+        """
+        try:
+            return intact_seal((self.path / CHECKPOINTS / f"step_{step}.pt").read_bytes())
+        except OSError:
+            return None
 
     def remove_intermediate_checkpoint(self) -> None:
         """Delete ``latest.pt``, once a measured checkpoint is newer."""

@@ -66,6 +66,8 @@ class Recording:
         at_end = self.recorded_step == last_step or not (self._damaged or lost)
         finished = status.get("status") == "complete" and status.get("steps") == last_step
         self.was_complete = finished and at_end
+        self._status = status
+        self._drawn: set[str] = set(status.get("plots", ()) if self.was_complete else ())
         self._earlier: dict[str, Any] = status if self.last is not None else {}
         self._stopwatch = Stopwatch(self._earlier.get("seconds", {}))
 
@@ -148,7 +150,9 @@ class Recording:
             summary = self._summarize("complete", self._folder.read_tables())
             changed.append(SUMMARY)
         if self.was_complete and (self._damaged or changed):
-            self._folder.write_manifest()
+            self._folder.write_status({**self._status, "plots": sorted(self._drawn)})
+        if self.was_complete and self._is_page_wanted and not self._folder.has(REPORT):
+            self._write_page()
         tell(summary)
 
     def draw(self, plots: Plots) -> list[str]:
@@ -179,7 +183,9 @@ class Recording:
         except Exception as error:
             # the numbers are there, and the same command draws what is missing
             tell(f"plots/{name}: not drawn ({type(error).__name__}: {error})")
+            self._drawn.discard(name)
             return False
+        self._drawn.add(name)
         return drawing is not None
 
     def _write_page(self) -> None:
@@ -212,6 +218,10 @@ class Recording:
                 steps=self._last_step,
                 identity=self._identity,
                 error=self._error,
+                drawn=sorted(self._drawn),
+                last_checkpoint=(
+                    self._folder.seal_of_step(self._last_step) if status == "complete" else None
+                ),
                 earlier=self._earlier,
                 seconds=self._stopwatch.seconds(),
                 tables=sorted(self._written_tables()) or self._earlier.get("tables", []),

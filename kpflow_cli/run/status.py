@@ -36,6 +36,8 @@ def describe_status(
     steps: int,
     identity: dict[str, Any],
     error: str | None,
+    drawn: list[str],
+    last_checkpoint: str | None,
     earlier: dict[str, Any],
     seconds: dict[str, float],
     tables: list[str],
@@ -43,6 +45,8 @@ def describe_status(
     """The content of run.json.
 
     Args:
+        drawn: names of the plots that there was no failure to draw.
+        last_checkpoint: checksum in the checkpoint of the last step.
         earlier: the content that an earlier session left, empty where there was none.
         tables: stems of the CSV files.
     """
@@ -60,6 +64,8 @@ def describe_status(
         "duration": round(sum(seconds.values()), 3),
         "seconds": seconds,
         "tables": tables,
+        "plots": drawn,
+        **({} if last_checkpoint is None else {"last_checkpoint": last_checkpoint}),
         "peak_memory_mib": max((peak for peak in peaks if peak is not None), default=None),
     }
 

@@ -29,7 +29,13 @@ from kpflow_cli.config.combinations import (
 from kpflow_cli.config.command_line import explain_errors
 from kpflow_cli.config.declarations import keys_of
 from kpflow_cli.config.schema import GROUPS, Run
-from kpflow_cli.config.validation import check_plain, check_values, read_only
+from kpflow_cli.config.validation import (
+    check_plain,
+    check_values,
+    read_only,
+    resolve,
+    with_later_keys,
+)
 from kpflow_cli.errors import UserError
 
 # one value that follows one other, of any depth that a person would write
@@ -86,13 +92,20 @@ def compose_one(overrides: list[str], config_name: str) -> DictConfig:
 
 
 def grid(
-    overrides: list[str], config_name: str = "config", known: Compositions | None = None
+    overrides: list[str],
+    config_name: str = "config",
+    known: Compositions | None = None,
+    *,
+    checked: bool = True,
 ) -> list[GridPoint]:
     """Every combination of comma-separated values, and of those that ``hydra.sweeper.params`` of
     the configuration adds for other keys.
 
-    ``known`` are compositions of grids before, which this one shares. Raises UserError for a bad
-    override or a value that is not valid, of any point, and for more points than a sweep has.
+    ``known`` are compositions of grids before, which this one shares. Values that are ``checked``
+    are held against the keys of tasks and models, whose classes bring torch with them; those that
+    are not are good for whoever counts runs that are there, and of the type of the value that they
+    replace. Raises UserError for a bad override or a value that is not valid, of any point, and for
+    more points than a sweep has.
     """
     with _composing():
         parser = _parser()
@@ -102,7 +115,7 @@ def grid(
         params = write_params(composed.at(first_point(structure)).params)
         # the first of two overrides of one key gives way
         axes = list_axes([*parser.parse_overrides(params), *given])
-        return _compose_points(axes, composed)
+        return _compose_points(axes, composed, checked=checked)
 
 
 @contextmanager
@@ -139,10 +152,13 @@ def _may_be_value(axis: Axis) -> bool:
     return axis.override.type is OverrideType.CHANGE and (within or key in keys_of(Run).declared)
 
 
-def _compose_points(axes: Sequence[Axis], composed: Compositions) -> list[GridPoint]:
+def _compose_points(
+    axes: Sequence[Axis], composed: Compositions, *, checked: bool
+) -> list[GridPoint]:
     """Hydra composes once for all points that differ in plain values only; these are then put
     in.
     """
+    finish = check_plain if checked else with_later_keys
     parser = _parser()
     first = composed.at(first_point([axis for axis in axes if not _may_be_value(axis)])).config
     swept = {axis.key for axis in axes if axis.swept}
@@ -163,9 +179,12 @@ def _compose_points(axes: Sequence[Axis], composed: Compositions) -> list[GridPo
         for each in changed.values():
             if each not in parsed:
                 parsed[each] = parser.parse_override(each).value()
-        values = bases[structure].values({key: parsed[each] for key, each in changed.items()})
+        given = {key: parsed[each] for key, each in changed.items()}
+        if not checked:
+            given = {key: bases[structure].typed(key, value) for key, value in given.items()}
+        values = bases[structure].values(given)
         told = tuple(each for axis, each in of_axes if axis.key in swept)
-        found.append(_make_point(values, bases[structure].choices, told))
+        found.append(_make_point(finish(values), bases[structure].choices, told))
     return found
 
 
@@ -178,8 +197,15 @@ class _Base:
         self._written: dict[str, Any] = written
         self._following = _list_following(written)
 
+    def typed(self, key: str, value: Any) -> Any:
+        """A value of the type of the one that it replaces, as far as whole numbers go; of no type
+        that would not hold it exactly.
+        """
+        whole = type(value) is int and abs(value) < 2**53
+        return float(value) if whole and isinstance(value_at(self._written, key), float) else value
+
     def values(self, changed: dict[str, Any]) -> dict[str, Any]:
-        """The checked values with some of them changed."""
+        """All values with some of them changed."""
         values = dict(self._written)
         copied: dict[str, dict[str, Any]] = {"": values}
         for key, value in changed.items():
@@ -190,14 +216,14 @@ class _Base:
                     _put(copied, key, _follow(values, written))
         except _NotPlainError:
             return self._resolve(changed)
-        return self._resolve(changed) if _interpolates(changed) else check_plain(values)
+        return self._resolve(changed) if _interpolates(changed) else values
 
     def _resolve(self, changed: dict[str, Any]) -> dict[str, Any]:
         """The same by OmegaConf, which knows every way in which one value follows others."""
         config = copy.deepcopy(self._config)
         for key, value in changed.items():
             OmegaConf.update(config, key, value)
-        return check_values(config)
+        return resolve(config)
 
 
 def _put(copied: dict[str, dict[str, Any]], key: str, value: Any) -> None:

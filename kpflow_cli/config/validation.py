@@ -47,11 +47,13 @@ def read_only(values: dict[str, Any]) -> DictConfig:
 
 def check_values(config: DictConfig) -> dict[str, Any]:
     """The same as plain values, which are quicker to make and to send to other processes."""
-    return check_plain(_resolve(config))
+    return check_plain(resolve(config))
 
 
-def _resolve(config: DictConfig) -> dict[Any, Any]:
-    """All values, each that follows another key with what is there."""
+def resolve(config: DictConfig) -> dict[Any, Any]:
+    """All values, each that follows another key with what is there. Raises UserError for one that
+    follows none.
+    """
     try:
         composed = OmegaConf.to_container(config, resolve=True)
     except InterpolationResolutionError as error:

@@ -46,6 +46,8 @@ def compose_runs(
     overrides: list[str],
     runs_dir: Path,
     known: Compositions | None = None,
+    *,
+    checked: bool = True,
 ) -> list[FigureRun]:
     """Every run and seed of a figure in a profile.
 
@@ -53,6 +55,7 @@ def compose_runs(
         overrides: come last; a seed among them replaces the profile's.
         runs_dir: where the folders of the runs are, made or not.
         known: compositions that figures share.
+        checked: as ``grid`` says.
 
     Raises UserError for what cannot be composed, and for several values of a key that is no axis of
     the figure.
@@ -63,7 +66,7 @@ def compose_runs(
     known, runs = known or Compositions(), []
     for name, own in spec.runs.items():
         asked = [*shared, *own, seeds, *chosen.runs.get(name, []), *overrides]
-        for point in grid(asked, known=known):
+        for point in grid(asked, known=known, checked=checked):
             _check_axes(point.swept, spec.axes)
             axes = {key: value_at(point.values, key) for key in spec.axes}
             path = run_path(runs_dir, point.choices, identity(point.values))

@@ -377,6 +377,7 @@ def test_show_configuration_without_torch(tmp_path: Path) -> None:
         ("run", ["--cfg", "job"]),
         ("list", []),
         ("figure", ["--help"]),
+        ("figure", ["--list"]),
         ("claims", ["--help"]),
         ("table", ["--help"]),
         ("runs", ["--help"]),

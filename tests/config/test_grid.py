@@ -48,6 +48,23 @@ def test_interpolated_values_follow_the_swept_ones() -> None:
     assert [point.values["task"]["input_gain"] for point in points] == [0.5, 2.0]
 
 
+def test_values_that_are_not_checked_are_of_the_types_of_those_they_replace() -> None:
+    overrides = [*MIXED, "training.learning_rate=1", "task.noise=0"]
+    quick, checked = (grid(overrides, checked=each) for each in (False, True))
+    assert [identity(point.values) for point in quick] == [
+        identity(point.values) for point in checked
+    ]
+    assert all(type(point.values["model"]["gain"]) is float for point in quick)
+    (followed,) = grid(["task=student_teacher", "model=vanilla_rnn", "model.gain=2"], checked=False)
+    assert repr(followed.values["task"]["input_gain"]) == "2.0"
+
+
+def test_a_number_beyond_floating_point_is_refused_where_values_are_checked() -> None:
+    with pytest.raises(UserError, match=r"model\.gain="):
+        grid([*SMALL, f"model.gain=1,{'9' * 400}"])
+    assert len(grid([*SMALL, f"model.gain=1,{'9' * 400}"], checked=False)) == 2
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [

@@ -181,6 +181,28 @@ def test_figures_share_runs(profile: str) -> None:
     assert paths["fig5"] == paths["fig5b"]
 
 
+def _same_folders_unchecked(names: list[str], profile: str) -> bool:
+    """As many runs, in the folders that checked values name."""
+    specs = read_figure_specs()
+    return all(
+        [run.path for run in compose_runs(specs[name], profile, [], Path("runs"), checked=False)]
+        == [run.path for run in compose_runs(specs[name], profile, [], Path("runs"))]
+        for name in names
+    )
+
+
+def test_a_list_of_figures_looks_for_the_runs_that_are_made() -> None:
+    names = list(read_figure_specs())
+    assert _same_folders_unchecked(names, "quick")
+    assert _same_folders_unchecked([name for name in names if name[:4] != "fig5"], "paper")
+
+
+@pytest.mark.slow
+def test_a_list_of_the_planes_looks_for_the_runs_that_are_made() -> None:
+    assert _same_folders_unchecked(["fig5", "fig5b"], "paper")
+    assert _same_folders_unchecked(["fig5"], "plane")
+
+
 def test_paper_profile_is_the_size_of_the_paper() -> None:
     for name in ("fig3", "fig4", "fig4b"):
         runs = compose_runs(read_figure_specs()[name], "paper", [], Path("runs"))

@@ -209,6 +209,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.layout",
         "run.manifest",
         "run.reading",
+        "run.standing",
         "sweeps",
     ),
     "report": (

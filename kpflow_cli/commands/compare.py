@@ -78,7 +78,7 @@ def execute(words: list[str]) -> None:
     print(lay_out(comparison), flush=True)
     if output is not None:
         from kpflow_cli.report.comparison_report import render_comparison
-        from kpflow_cli.report.places import _write as write_page
+        from kpflow_cli.report.places import write_page
 
         print(write_page(render_comparison(comparison), output), flush=True)
 

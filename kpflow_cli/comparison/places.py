@@ -15,7 +15,8 @@ from kpflow_cli.errors import DamagedFileError, UserError, nearest
 from kpflow_cli.run.identity import flatten_keys
 from kpflow_cli.run.layout import CONFIG, MANIFEST, STATUS
 from kpflow_cli.run.manifest import read_manifest
-from kpflow_cli.run.reading import damaged_tables, in_use, is_complete, read_status
+from kpflow_cli.run.reading import damaged_tables, is_complete
+from kpflow_cli.run.standing import read_standing
 from kpflow_cli.sweeps.sweep_file import read_sweep
 from kpflow_cli.sweeps.table import differing_keys, order_of
 
@@ -107,15 +108,14 @@ def _read(folder: Path) -> ComparedRun:
         raise UserError(f"{folder}: not there{nearest(folder.name, beside)}; {_TAKES}")
     if not _is_run(folder):
         raise UserError(f"{folder}: no run folder; {_TAKES}")
-    at_work = in_use(folder)
-    status = read_status(folder)
+    standing, status = read_standing(folder)
     if "config" not in status:
         raise DamagedFileError(
             f"{folder / STATUS}: not there as it was written; the command that made the run writes "
             "it again"
         )
     # a run at work writes each file whole, and its checksum after it
-    checksums = None if at_work else read_manifest(folder)
+    checksums = None if standing == "running" else read_manifest(folder)
     written = {"tables": [each for each in status.get("tables", []) if each in _TABLES]}
     damaged = damaged_tables(folder, written, checksums)
     if damaged:
@@ -124,13 +124,5 @@ def _read(folder: Path) -> ComparedRun:
             "writes it again"
         )
     keys = flatten_keys(with_later_keys(status["config"]))
-    return ComparedRun(folder, keys, _describe_state(status, at_work=at_work))
-
-
-def _describe_state(status: dict[str, Any], *, at_work: bool) -> str:
-    word = status.get("status")
-    if word == "complete":
-        return ""
-    if word == "running" and not at_work:
-        word = "interrupted"
-    return f"{word} at step {status.get('step')} of {status.get('steps')}"
+    state = f"{standing} at step {status.get('step')} of {status.get('steps')}"
+    return ComparedRun(folder, keys, "" if standing == "complete" else state)

@@ -35,13 +35,13 @@ def write_report(place: str, output: Path | None, *, interactive: bool = False) 
     charts = _load_charts() if interactive else None
     if path.is_dir() and _is_run(path):
         html = render_folder(path, load_plots(), charts)
-        return _write(html, output or path / REPORT, path if output is None else None)
+        return write_page(html, output or path / REPORT, path if output is None else None)
     if charts is not None:
         raise UserError(f"charts=interactive: of a run alone, and {place} is no run folder")
     if path.is_file():
-        return _write(_render_sweep_file(path), output or path.with_suffix(".html"))
+        return write_page(_render_sweep_file(path), output or path.with_suffix(".html"))
     if path.is_dir() and any(path.glob("fig*.json")):
-        return _write(_render_figures(path), output or path / REPORT)
+        return write_page(_render_figures(path), output or path / REPORT)
     if place == _FIGURES:
         raise UserError(
             f"{path}: holds no figure; `kpflow figure 3` makes one; another folder of figures is "
@@ -93,7 +93,11 @@ def _render_figures(folder: Path) -> str:
     return render_gallery(f"Figures of {folder}", figures())
 
 
-def _write(html: str, path: Path, run_dir: Path | None = None) -> Path:
+def write_page(html: str, path: Path, run_dir: Path | None = None) -> Path:
+    """Write a page to its file, with a checksum where that lies in a run folder; returns the file.
+
+    Raises UserError where it cannot be written.
+    """
     try:
         if run_dir is not None:
             add_file(run_dir, path.name, html.encode())

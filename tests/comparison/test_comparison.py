@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
@@ -14,12 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from hand_made_runs import put_run, put_sweep
-from small_runs import small_config
+from hand_made_runs import configured, put_run, put_sweep
 
 from kpflow_cli.comparison.comparison import Comparison, Quantity, compare
 from kpflow_cli.comparison.values import Value
-from kpflow_cli.config.validation import identity
 from kpflow_cli.errors import DamagedFileError, UserError
 from kpflow_cli.run.manifest import checksum, manifest_bytes, read_manifest
 
@@ -29,13 +26,6 @@ QUANTITIES = [
     ("ntk", "alignment", "full"),
     ("k", "trace", "full"),
 ]
-
-
-def configured(seed: int = 0, **model: Any) -> dict[str, Any]:
-    found = copy.deepcopy(identity(small_config()))
-    found["seed"] = seed
-    found["model"] |= model
-    return found
 
 
 def measured(
@@ -64,7 +54,7 @@ def runs_dir(tmp_path: Path) -> Path:
 
 
 def put(runs_dir: Path, place: int, seed: int = 0, gain: float = 1.0, **more: Any) -> Path:
-    return put_run(runs_dir, configured(seed, gain=gain), measured(place, **more), step=20)
+    return put_run(runs_dir, configured(gain, 7, seed), measured(place, **more), step=20)
 
 
 def compared(*folders: Path, **options: Any) -> Comparison:
@@ -149,7 +139,7 @@ def test_equal_numbers_of_seeds_have_no_spread(runs_dir: Path) -> None:
     # a mean of three times 0.1 is not 0.1
     tables = measured(0)
     tables["measurements"]["value"] = 0.1
-    folders = [put_run(runs_dir, configured(seed), tables, step=20) for seed in range(3)]
+    folders = [put_run(runs_dir, configured(1.0, 7, seed), tables, step=20) for seed in range(3)]
     found = compared(*folders)
     value = value_of(found, 0, *QUANTITIES[0])
     assert (value.value, value.error, value.spread) == (0.1, 0.0, 0.0)
@@ -204,7 +194,7 @@ def test_a_quantity_that_one_seed_lacks_is_missing(runs_dir: Path) -> None:
         put(runs_dir, 1, 0, gain=2.0),
         put(runs_dir, 2, 1, gain=2.0),
         put(runs_dir, 4, 0),
-        put_run(runs_dir, configured(1, gain=1.0), tables, step=20),
+        put_run(runs_dir, configured(1.0, 7, 1), tables, step=20),
     ]
     found = compared(*folders)
     assert found.missing == ((), (QUANTITIES[1],))
@@ -224,7 +214,7 @@ def test_errors_are_called_what_they_are(runs_dir: Path) -> None:
         columns=columns,
     )
     folders = [
-        put_run(runs_dir, configured(gain=gain), {"measurements": rows}) for gain in (1.0, 2.0)
+        put_run(runs_dir, configured(gain, 7, 0), {"measurements": rows}) for gain in (1.0, 2.0)
     ]
     found = compared(*folders)
     assert [(row.values[0].kind, row.differences[0].told) for row in found.quantities] == [
@@ -316,11 +306,11 @@ def test_a_damaged_table_is_refused(runs_dir: Path) -> None:
 
 def test_a_run_without_measurements_is_refused(runs_dir: Path) -> None:
     one = put(runs_dir, 1)
-    empty = put_run(runs_dir, configured(gain=2.0), {})
+    empty = put_run(runs_dir, configured(2.0, 7, 0), {})
     with pytest.raises(UserError, match=rf"{empty}: has no measurements"):
         compared(one, empty)
     # one that was trained and not measured has its losses
-    trained = put_run(runs_dir, configured(gain=3.0), {"training": measured(4)["training"]})
+    trained = put_run(runs_dir, configured(3.0, 7, 0), {"training": measured(4)["training"]})
     found = compared(one, trained)
     assert [row.name for row in found.quantities] == [("training", "loss", "")]
     assert found.steps == (20, 20)

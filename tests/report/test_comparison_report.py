@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made_runs import put_run
+from hand_made_runs import configured, put_run
 from html_pages import Element, check_page, table_rows
-from small_runs import small_config
 
 from kpflow_cli.comparison.comparison import Comparison, compare
-from kpflow_cli.config.validation import identity
 from kpflow_cli.report.comparison_report import render_comparison
 
 STEPS = [0, 4, 30]
@@ -22,9 +19,8 @@ NAMES = [("ntk", "effective_rank"), ("ntk", "alignment"), ("k", "trace"), ("mine
 
 
 def put(runs_dir: Path, gain: float, seed: int, **more: Any) -> Path:
-    configuration = copy.deepcopy(identity(small_config()))
-    configuration["seed"] = seed
-    configuration["model"] |= {"gain": gain, **more}
+    configuration = configured(gain, 7, seed)
+    configuration["model"] |= more
     generator = np.random.default_rng([int(10 * gain), seed])
     rows = [
         (step, *name, "full", generator.normal(5, 1), 0.0 if name[0] == "k" else 0.25, 8)

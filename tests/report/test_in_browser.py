@@ -13,7 +13,9 @@ import pytest
 from browser import open_browser, opened
 from hand_made_runs import POINTS, put_grid, tables_of
 
-from kpflow_cli.report.places import write_report
+from kpflow_cli.comparison.comparison import compare
+from kpflow_cli.report.comparison_report import render_comparison
+from kpflow_cli.report.places import write_page, write_report
 from kpflow_cli.run.reading import read_tables
 
 pytestmark = pytest.mark.browser
@@ -38,9 +40,11 @@ def pages(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         for suffix in (".csv.gz", ".json"):
             shutil.copy(REFERENCE / f"{name}{suffix}", kept)
     places = {"run": finished, "sweep": put_grid(folder / "runs"), "figures": kept}
+    runs = [str(path) for path in (folder / "runs").iterdir() if path.name != "sweeps"]
+    compared = write_page(render_comparison(compare(runs)), folder / "comparison.html")
     return {
         kind: write_report(str(place), folder / f"{kind}.html") for kind, place in places.items()
-    }
+    } | {"comparison": compared}
 
 
 def brightness(page: Any, selector: str, what: str) -> float:
@@ -51,7 +55,7 @@ def brightness(page: Any, selector: str, what: str) -> float:
 
 
 @pytest.mark.parametrize(("scheme", "width"), WINDOWS)
-@pytest.mark.parametrize("kind", ["run", "sweep", "figures"])
+@pytest.mark.parametrize("kind", ["run", "sweep", "figures", "comparison"])
 def test_pages_fit_every_window(
     kind: str, scheme: str, width: int, browser: Any, pages: dict[str, Path]
 ) -> None:

@@ -182,7 +182,8 @@ def _name(name: Quantity) -> str:
 
 def _align(columns: Iterable[Sequence[str]]) -> str:
     """Columns beside each other, two blanks between them."""
-    padded = [[each.ljust(max(map(len, column))) for each in column] for column in columns]
+    listed = [(column, max(map(len, column))) for column in columns]
+    padded = [[each.ljust(width) for each in column] for column, width in listed]
     return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from markupsafe import Markup
@@ -34,8 +34,8 @@ _FACTORS = ("k", "p", "core")
 _EXPLAINED = (
     "s.e.: standard errors of the difference, sqrt(se1^2 + se2^2), as of independent values; * is "
     "outside the 95 % interval of Student's distribution, where one in 20 is by chance. Of several "
-    "seeds the value is their mean and the spread the standard deviation among them; of a single "
-    "run errors are those of its probes."
+    "seeds the value is their mean; of a single run the error is that of its probes, whose number "
+    "stands in parentheses."
 )
 _BOUNDS = (
     "Of single runs, bands of operator norms are bounds of what the iteration lacks, not standard "
@@ -176,7 +176,7 @@ def _list_spreads(comparison: Comparison) -> Markup:
 
 def _value_cell(value: Value) -> Cell:
     """The number with its error; seeds and the spread among them stand elsewhere."""
-    shown = write_measured(value)
+    shown = write_measured(value).replace(" probes)", ")")
     if value.kind == "seeds":
         shown = shown.partition(" (")[0]
     return Cell(_in_page(shown), value.value)
@@ -214,7 +214,7 @@ def _draw(comparison: Comparison) -> Iterator[Section]:
             comparison.names[:_LINES],
             [len(each.runs) for each in comparison.configurations[:_LINES]],
         )
-        bounded = any((table["kind"] == "bound").any() for table in shown) and title != "Training"
+        bounded = any(_is_bounded(table, ordered) for table in shown)
         label = f"{title}: {', '.join(each for each, _ in panels)}, over gradient steps"
         parts.append(
             Section(
@@ -231,6 +231,12 @@ def _draw(comparison: Comparison) -> Iterator[Section]:
         told = f"Of the first {_LINES} configurations; {left} more stand in the table alone."
         body = render("lines.html.jinja", lines=[told])
     yield Section("curves", "Curves", body, parts)
+
+
+def _is_bounded(table: pd.DataFrame, names: Sequence[Quantity]) -> bool:
+    """Whether a band of one of these quantities is a bound."""
+    rows = table[table["kind"] == "bound"]
+    return any(name in names for name in _quantities_of(rows))
 
 
 def _quantities_of(table: pd.DataFrame) -> list[Quantity]:

@@ -78,7 +78,7 @@ def test_two_runs(tmp_path: Path) -> None:
     found = orders_of(page, "in s.e.")
     assert [float(found[place]) for place in (1, 2, 4)] == pytest.approx(ratios[[0, 1, 3]].tolist())
     assert (rows[0]["in s.e."], rows[3]["in s.e."]) == ("no error", "exact")
-    assert "± 0.25 (8 probes)" in rows[1]["A"]
+    assert "± 0.25 (8)" in rows[1]["A"]
 
 
 def test_curves_are_on_shared_axes_with_a_legend(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kpflow_cli.listing.listed_run import ListedRun
@@ -19,30 +19,33 @@ def differences(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
     """Of each run the keys in which the runs differ, with its values. Keys of a task or a model are
     compared among the runs of that task and model alone, others among all that have them.
     """
-    counts = _count_values(runs)
-    return [
-        {
-            key: run.config[key]
-            for key in sorted(run.config, key=_rank)
-            if len(counts[_peers(run, key)]) > 1
-        }
-        for run in runs
-    ]
+    return _pick(runs, lambda counted, _: len(counted) > 1)
 
 
 def uncommon(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
     """The same without the values that nearly all have, so that one run of another kind does not
     fill the lines of the rest.
     """
+    return _pick(
+        runs,
+        lambda counted, value: (
+            len(counted) > 1 and counted[_mark(value)] <= _COMMON * counted.total()
+        ),
+    )
+
+
+def _pick(
+    runs: Sequence[ListedRun], is_told: Callable[[Counter[object], Any], bool]
+) -> list[dict[str, Any]]:
+    """Of each run the keys that are told, by how many runs have each value of them."""
     counts = _count_values(runs)
-
-    def is_common(run: ListedRun, key: str) -> bool:
-        counted = counts[_peers(run, key)]
-        return counted[_mark(run.config[key])] > _COMMON * counted.total()
-
     return [
-        {key: value for key, value in different.items() if not is_common(run, key)}
-        for run, different in zip(runs, differences(runs), strict=True)
+        {
+            key: run.config[key]
+            for key in sorted(run.config, key=_rank)
+            if is_told(counts[_peers(run, key)], run.config[key])
+        }
+        for run in runs
     ]
 
 
@@ -51,7 +54,10 @@ def _count_values(runs: Sequence[ListedRun]) -> dict[tuple[str, ...], Counter[ob
     counts: dict[tuple[str, ...], Counter[object]] = {}
     for run in runs:
         for key, value in run.config.items():
-            counts.setdefault(_peers(run, key), Counter())[_mark(value)] += 1
+            peers = _peers(run, key)
+            if peers not in counts:
+                counts[peers] = Counter()
+            counts[peers][_mark(value)] += 1
     return counts
 
 
@@ -62,7 +68,9 @@ def _peers(run: ListedRun, key: str) -> tuple[str, ...]:
 
 def _mark(value: Any) -> object:
     """What is alike for values that say the same: 1 is 1.0, but neither True nor "1"."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool | str | None):
+        return type(value), value
+    if isinstance(value, int | float):
         return float(value) if value == value else "NaN"
     return canonical_json({"value": value})
 

@@ -21,8 +21,6 @@ _TO_THE_RIGHT = {"step", "age", "size"}
 _SHORTEST_HASH = 6
 # of the keys of a run, and of a value: CSV has all of them
 _MOST_WORDS, _LONGEST_VALUE = 8, 32
-# less than this is no room for words
-_LEAST_ROOM = 24
 
 
 def lay_out_runs(runs: Sequence[ListedRun], now: float, width: int) -> str:
@@ -39,7 +37,7 @@ def lay_out_runs(runs: Sequence[ListedRun], now: float, width: int) -> str:
     }
     told = [_tell(each) for each in uncommon(runs)]
     head = dict(zip(_HEADINGS, _HEADINGS, strict=True))
-    lines = _line(head, widths, "differs in" if any(told) else "", width)
+    lines = _line(head, widths, ["differs in"] if any(told) else [], width)
     for row, text in zip(rows, told, strict=True):
         lines += _line(row, widths, text, width)
     return "\n".join([*lines, "", sum_up(runs)])
@@ -111,9 +109,7 @@ def _tell(different: dict[str, object]) -> list[str]:
     return [*words[:_MOST_WORDS], f"and {more} more"] if more > 0 else words
 
 
-def _line(
-    cells: dict[str, str], widths: dict[str, int], told: list[str] | str, width: int
-) -> list[str]:
+def _line(cells: dict[str, str], widths: dict[str, int], told: list[str], width: int) -> list[str]:
     """A row, with what is told of it to the right where there is room, else below."""
     head = "  ".join(
         cells[heading].rjust(widths[heading])
@@ -121,16 +117,12 @@ def _line(
         else cells[heading].ljust(widths[heading])
         for heading in _HEADINGS
     )
-    words = told if isinstance(told, str) else " ".join(told)
-    if not words:
+    if not told:
         return [head]
-    beside = width - len(head) - 2 >= _LEAST_ROOM
+    beside = width - len(head) - 2 >= max(map(len, told))
     indent = len(head) + 2 if beside else 4
     lines = textwrap.wrap(
-        words, max(width - indent, 1), break_long_words=False, break_on_hyphens=False
+        " ".join(told), max(width - indent, 1), break_long_words=False, break_on_hyphens=False
     )
-    if not beside:
-        # a heading stands over nothing there
-        return [head] if isinstance(told, str) else [head, *(" " * indent + line for line in lines)]
-    first = [f"{head}  {lines.pop(0)}"]
+    first = [f"{head}  {lines.pop(0)}"] if beside else [head]
     return [*first, *(" " * indent + line for line in lines)]

@@ -83,7 +83,7 @@ def describe_end(snapshot: Snapshot) -> str:
     step, steps = (snapshot.status.get(name, "-") for name in ("step", "steps"))
     match snapshot.standing:
         case "complete":
-            return f"complete: all {steps} steps, in {_duration(snapshot)}"
+            return f"complete at step {step} of {steps}, in {_duration(snapshot)}"
         case "interrupted":
             return f"interrupted at step {step} of {steps}; the same command continues it"
         case "diverged" | "failed" as word:

@@ -171,6 +171,8 @@ def test_words() -> None:
 COMMANDS = {
     "table": ["output=", "columns=", "--help", "a", "*"],
     "claims": ["--x", "a", "."],
+    "runs": ["sort=", "status=", "run=", "--csv", "--open", "--remove", "--yes", "a", ".", "0a1b"],
+    "watch": ["every=", "a", ".", "0a1b"],
     "list": ["--config-dir", "-cd", "a"],
     "figure": ["--list", "profile=", "output_dir=", "runs_dir=", "seed=", "99"],
     "bench": ["trials=", "units=", "threads=", "seed=", "run_dir=", "rounds="],

@@ -80,7 +80,7 @@ def test_frames_fit(width: int, height: int) -> None:
 @pytest.mark.parametrize(
     ("standing", "status", "told"),
     [
-        ("complete", STATUS, "complete: all 40 steps, in 2 min"),
+        ("complete", STATUS, "complete at step 10 of 40, in 2 min"),
         ("interrupted", STATUS, "interrupted at step 10 of 40; the same command continues it"),
         ("interrupted", {}, "interrupted at step - of -; the same command continues it"),
         ("diverged", STATUS | {"error": "loss is nan"}, "diverged at step 10 of 40: loss is nan"),

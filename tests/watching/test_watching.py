@@ -69,7 +69,7 @@ def test_a_run_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     assert [int(line.split()[0]) for line in lines] == ranks.step.tolist() == [0, 2, 5, 15, 40]
     shown = [float(line.split()[1]) for line in lines]
     assert shown == pytest.approx(ranks.value.tolist(), rel=0.05)
-    assert re.fullmatch(r"complete: all 40 steps, in \d+ (s|min)", last)
+    assert re.fullmatch(r"complete at step 40 of 40, in \d+ (s|min)", last)
 
 
 def test_what_is_watched_is_not_touched(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_only_what_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [[line.split()[0] for line in look.splitlines()[1:]] for look in looks]
     assert steps == [["0", "2"], ["0", "2"], ["0", "2"], ["0", "2", "5"], ["0", "2", "5"]]
     assert [line.split()[0] for line in stream.getvalue().splitlines()] == [
-        *("step", "0", "2", "5", "40", "complete:")
+        *("step", "0", "2", "5", "40", "complete")
     ]
 
 

@@ -99,8 +99,7 @@ def compare(places: Sequence[str], step: str = "", patterns: Sequence[str] = ())
             f"compare takes two runs or more, got {' '.join(str(run.folder) for run in runs)}"
         )
     configurations = group_by_configuration(runs)
-    tables = _read(configurations)
-    tables = _choose(tables, patterns)
+    tables = _choose(configurations, _read(configurations), patterns)
     steps = _choose_steps(configurations, tables, step)
     found = [_at(table, each) for table, each in zip(tables, steps, strict=True)]
     in_all = [name for name in found[0] if all(name in each for each in found)]
@@ -130,7 +129,8 @@ def _read(configurations: Sequence[Configuration]) -> list[pd.DataFrame]:
     for column in ("value", "stderr", "probes"):
         # a table of one's own may hold words
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
-    rows["reduction"] = rows["reduction"].fillna("")
+    reduction = rows["reduction"].astype(object)
+    rows["reduction"] = reduction.where(reduction.notna(), "")
     rows = rows[np.isfinite(rows["value"])]
     rows = rows.drop_duplicates(["run index", "step", *QUANTITY], keep="last")
     # training stands first, as it does on a page
@@ -149,7 +149,9 @@ def _read(configurations: Sequence[Configuration]) -> list[pd.DataFrame]:
     return tables
 
 
-def _choose(tables: list[pd.DataFrame], patterns: Sequence[str]) -> list[pd.DataFrame]:
+def _choose(
+    configurations: Sequence[Configuration], tables: list[pd.DataFrame], patterns: Sequence[str]
+) -> list[pd.DataFrame]:
     """The rows whose quantity or operator fits one of the patterns."""
     if not patterns:
         return tables
@@ -168,9 +170,13 @@ def _choose(tables: list[pd.DataFrame], patterns: Sequence[str]) -> list[pd.Data
                 f"{nearest(pattern, names)}; there are {', '.join(sorted(names))}"
             )
     wanted = {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
-    return [
+    chosen = [
         table[table["operator"].isin(wanted) | table["quantity"].isin(wanted)] for table in tables
     ]
+    for configuration, table in zip(configurations, chosen, strict=True):
+        if table.empty:
+            raise UserError(f"quantities={','.join(patterns)}: {configuration.letter} has none")
+    return chosen
 
 
 def _choose_steps(
@@ -186,7 +192,10 @@ def _choose_steps(
     main = measured if all(measured) else every
     for configuration, steps in zip(configurations, every, strict=True):
         if not steps:
-            raise UserError(f"{configuration.letter}: no step that all of its runs have")
+            raise UserError(
+                f"no step in common: the seeds of {configuration.letter} "
+                f"({', '.join(str(run.folder) for run in configuration.runs)}) have none"
+            )
     if step == LAST:
         return [steps[-1] for steps in main]
     common = sorted(set.intersection(*map(set, every)))

@@ -108,7 +108,12 @@ def _show_configurations(comparison: Comparison) -> Section:
 
 def _key_cell(configuration: Configuration, key: str) -> Cell:
     values = configuration.differing
-    return Cell(write_value(values[key]) if key in values else "-")
+    if key not in values:
+        return Cell("-")
+    # names of classes are long, and may break after a dot
+    pieces = write_value(values[key]).split(".")
+    are_words = not any(piece[:1].isdigit() for piece in pieces)
+    return Cell(Markup(".<wbr>" if are_words else ".").join(pieces))
 
 
 def _list_quantities(comparison: Comparison) -> Section:

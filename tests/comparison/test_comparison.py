@@ -174,6 +174,29 @@ def test_without_a_step_in_common_it_says_which_there_are(runs_dir: Path) -> Non
     assert both.steps == (10,)
 
 
+def test_seeds_without_a_step_in_common_are_refused(runs_dir: Path) -> None:
+    folders = [
+        put_run(runs_dir, configured(1.0, 7, seed), {"training": table}, step=20)
+        for seed, table in enumerate(
+            pd.DataFrame({"step": [step], "loss": [1.0]}) for step in (0, 20)
+        )
+    ]
+    with pytest.raises(
+        UserError, match=rf"the seeds of A \({folders[0]}, {folders[1]}\) have none"
+    ):
+        compared(*folders)
+
+
+def test_without_a_quantity_in_common_there_is_nothing_to_compare(runs_dir: Path) -> None:
+    tables = measured(1)
+    one = put_run(runs_dir, configured(1.0, 7, 0), {"training": tables["training"]}, step=20)
+    other = put_run(
+        runs_dir, configured(2.0, 7, 0), {"measurements": tables["measurements"]}, step=20
+    )
+    with pytest.raises(UserError, match="no quantity is in all 2 configurations"):
+        compared(one, other)
+
+
 def test_what_is_not_in_all_is_told(runs_dir: Path) -> None:
     one = put(runs_dir, 1)
     other = put(
@@ -243,6 +266,9 @@ def test_quantities_are_picked_by_name(runs_dir: Path) -> None:
         assert [row.name for row in compared(*folders, patterns=patterns).quantities] == names
     with pytest.raises(UserError, match=r"quantities=alignmnt: .*did you mean 'alignment'"):
         compared(*folders, patterns=["alignmnt"])
+    less = put(runs_dir, 3, gain=3.0, quantities=QUANTITIES[:2])
+    with pytest.raises(UserError, match="quantities=k,trace: C has none"):
+        compared(*folders, less, patterns=["k", "trace"])
 
 
 def test_runs_of_a_sweep_are_in_the_order_of_their_keys(

@@ -128,6 +128,15 @@ def test_text_of_configurations_stays_text(tmp_path: Path) -> None:
     assert "B: initialization=$x_1$" in words
 
 
+def test_long_names_of_classes_may_break(tmp_path: Path) -> None:
+    target = "kpflow_cli.models.gru.GRU"
+    folders = [put(tmp_path, 0.5, 0), put(tmp_path, 1.5, 0, _target_=f"{target}2")]
+    html = render_comparison(compared(folders))
+    assert f"<td>{target.replace('.', '.<wbr>')}2</td>" in html
+    assert "<td>0.5</td>" in html
+    assert table_rows(check_page(html), "keys-table")[0]["key"] == "model._target_"
+
+
 def test_without_matplotlib_the_tables_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from kpflow_cli.report.page import Section, render
-from kpflow_cli.report.svg import Drawing, render_drawing
+from kpflow_cli.report.run_record import RunRecord
+from kpflow_cli.report.svg import Drawing, fits_page, render_drawing, render_svg
 
 # each draws from the tables of a run; None where they do not hold what it shows
 Plots = Mapping[str, Callable[[dict[str, pd.DataFrame]], Drawing | None]]
@@ -88,14 +89,15 @@ _PLOTS = {
 }
 
 
-def draw_all(
-    tables: Mapping[str, pd.DataFrame], plots: Plots, charts: Charts | None = None
-) -> Drawn:
-    """A section for each plot, as a chart where there is one of its name."""
+def draw_all(record: RunRecord, plots: Plots, charts: Charts | None = None) -> Drawn:
+    """A section for each plot: a chart where there is one of its name, else as the run has drawn
+    it, or else drawn now.
+    """
     sections: list[Section] = []
     absent: list[str] = []
     specified: dict[str, dict[str, Any]] = {}
     by_name = charts.by_name if charts else {}
+    tables = record.tables
     for name, (title, label, caption) in _PLOTS.items():
         anchor = name.replace("_", "-")
         body: Markup | None = None
@@ -107,6 +109,8 @@ def draw_all(
                     body = render(
                         "chart.html.jinja", name=f"{anchor}-chart", label=label, caption=caption
                     )
+            elif fits_page(drawn := record.plots.get(name, b"")) and drawn:
+                body = render_svg(drawn, anchor, label, caption)
             elif name in plots:
                 drawing = plots[name](dict(tables))
                 if drawing is not None:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from kpflow_cli.durations import in_words
 from kpflow_cli.errors import UserError
 from kpflow_cli.report.page import Tone
-from kpflow_cli.run.layout import CONFIG, MANIFEST, STATUS
+from kpflow_cli.run.layout import CONFIG, MANIFEST, PLOTS, STATUS
 from kpflow_cli.run.manifest import checksum, read_manifest
 from kpflow_cli.run.reading import in_use, read_status
 
@@ -33,6 +33,7 @@ class RunRecord:
         status: run.json, empty where there is none as it was written.
         config: all that determined the results, empty where nothing tells.
         tables: sound CSV files by their stems.
+        plots: SVG files of its plots by their stems, of a run that is whole.
         damaged: what is not as it was written, a line each.
         is_at_work: whether a process works on it.
         written: when run.json was, in seconds since 1970; None where it was not.
@@ -42,6 +43,7 @@ class RunRecord:
     status: Mapping[str, Any]
     config: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
+    plots: Mapping[str, bytes] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     is_at_work: bool = False
     written: float | None = None
@@ -78,7 +80,9 @@ def read_record(folder: Path) -> RunRecord:
     if not (status or config or tables):
         raise UserError(f"{folder}: no kpflow run there")
     written = (folder / STATUS).stat().st_mtime if status else None
-    return RunRecord(folder.name, status, config, tables, tuple(damaged), at_work, written)
+    # of other plots nobody knows what they were drawn from
+    plots = _read_plots(folder, checksums) if checksums and not damaged else {}
+    return RunRecord(folder.name, status, config, tables, plots, tuple(damaged), at_work, written)
 
 
 def describe_state(status: Mapping[str, Any], *, is_at_work: bool) -> State:
@@ -105,6 +109,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
         # whatever a file that is no configuration holds
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _read_plots(folder: Path, checksums: Mapping[str, str]) -> dict[str, bytes]:
+    """Drawings that are as they were written."""
+    found = {}
+    for name in checksums:
+        path = folder / name
+        if path.suffix == ".svg" and path.parent.name == PLOTS and path.exists():
+            content = path.read_bytes()
+            if checksum(content) == checksums[name]:
+                found[path.stem] = content
+    return found
 
 
 def _read_tables(

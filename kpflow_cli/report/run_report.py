@@ -37,7 +37,7 @@ def render_run(record: RunRecord, plots: Plots, charts: Charts | None = None) ->
     """
     state = describe_state(record.status, is_at_work=record.is_at_work)
     explained = explain(record.config) if record.config else None
-    drawn = draw_all(record.tables, plots, charts)
+    drawn = draw_all(record, plots, charts)
     sections = [
         *_tell_summary(record),
         *_tell_damage(record, drawn.absent),

@@ -45,11 +45,20 @@ def render_drawing(drawing: Drawing, name: str, label: str, caption: str = "") -
         label: what is to be seen, for those who do not see it.
     """
     svg = drawing.svg()
-    picture = (
-        inline_svg(svg, name, label)
-        if len(svg) <= _LARGEST_SVG
-        else _inline_pixels(drawing, _find_width(svg), label)
-    )
+    if fits_page(svg):
+        return render_svg(svg, name, label, caption)
+    picture = _inline_pixels(drawing, _find_width(svg), label)
+    return render("drawing.html.jinja", picture=picture, caption=caption, label=label)
+
+
+def fits_page(svg: bytes) -> bool:
+    """Whether a page bears the lines of an SVG file."""
+    return len(svg) <= _LARGEST_SVG
+
+
+def render_svg(svg: bytes, name: str, label: str, caption: str = "") -> Markup:
+    """An SVG file with its caption, as HTML, as ``render_drawing`` a drawing."""
+    picture = inline_svg(svg, name, label)
     return render("drawing.html.jinja", picture=picture, caption=caption, label=label)
 
 

@@ -33,7 +33,8 @@ from kpflow_cli.run.reading import damaged_tables, read_status
 from kpflow_cli.run.seals import intact_seal
 from kpflow_cli.run.whole_files import csv_bytes, remove_partial_files, write_whole
 
-_PLOT_FORMATS = ("png", "pdf")
+# a page shows the SVG, and draws where there is none
+_PLOT_FORMATS, _PAGE_FORMAT = ("png", "pdf"), "svg"
 
 
 class Drawing(Protocol):
@@ -129,13 +130,17 @@ class RunFolder:
         return damaged_tables(self.path, status, self._checksums if self._has_manifest else None)
 
     def write_drawing(self, name: str, drawing: Drawing) -> None:
-        """Write ``plots/<name>.png`` and ``.pdf``; their metadata say what made them."""
+        """Write ``plots/<name>.png``, ``.pdf`` and ``.svg``; their metadata say what made them."""
         made_by = (
             f"kpflow {__version__}, configuration {identity_hash(self._identity)}, seed "
             f"{self._identity['seed']}"
         )
-        metadata = {"png": {"Software": made_by}, "pdf": {"Creator": made_by, "CreationDate": None}}
-        for suffix in _PLOT_FORMATS:
+        metadata = {
+            "png": {"Software": made_by},
+            "pdf": {"Creator": made_by, "CreationDate": None},
+            "svg": {"Creator": made_by, "Date": None},
+        }
+        for suffix in (*_PLOT_FORMATS, _PAGE_FORMAT):
             buffer = io.BytesIO()
             drawing.savefig(buffer, format=suffix, metadata=metadata[suffix])
             self.write(f"{PLOTS}/{name}.{suffix}", buffer.getvalue())

@@ -61,7 +61,9 @@ def test_bands_are_one_standard_error_wide(run_dir: Path) -> None:
 
 def test_a_short_run_can_be_drawn(tmp_path: Path) -> None:
     run(small_config("training.steps=1"), tmp_path / "run", PLOTS)
-    assert len(list((tmp_path / "run" / "plots").iterdir())) == 2 * len(PLOTS)
+    assert {path.name for path in (tmp_path / "run" / "plots").iterdir()} == {
+        f"{name}.{suffix}" for name in PLOTS for suffix in ("png", "pdf", "svg")
+    }
 
 
 def test_ten_target_modes_can_be_told_apart() -> None:

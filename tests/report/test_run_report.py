@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -241,11 +242,24 @@ def test_plots_that_cannot_be_drawn_are_named(finished: Path) -> None:
     def broken(tables: object) -> None:
         raise KeyError("no <column>")
 
-    page = check_page(render_run(read_record(finished), {**SKETCHES, "spectra": broken}))
+    record = replace(read_record(finished), plots={})
+    page = check_page(render_run(record, {**SKETCHES, "spectra": broken}))
     assert "Spectra: not drawn (KeyError: 'no <column>')" in section(page, "missing").text
-    without = check_page(render_run(read_record(finished), {}))
+    without = check_page(render_run(record, {}))
     assert not without.find("svg")
     assert "matplotlib" in section(without, "missing").text
+
+
+def test_a_whole_run_is_shown_as_it_drew_itself(copied: Path) -> None:
+    page = page_of(copied, plots={})
+    drawn = {each.attributes["aria-labelledby"]: each for each in page.find("section")}
+    for name in PLOT_NAMES:
+        assert len(drawn[name].find("svg")) == 1
+    # what was changed since is drawn anew
+    with (copied / "plots" / "training.svg").open("a") as stream:
+        stream.write("<!-- -->")
+    assert "Training: not drawn" in section(page_of(copied, plots={}), "missing").text
+    assert read_record(copied).plots.keys() == PLOTS.keys() - {"training"}
 
 
 def test_where_nothing_is_there_is_no_page(tmp_path: Path) -> None:

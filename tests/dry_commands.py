@@ -58,9 +58,9 @@ def what_it_tells(command: str, words: list[str]) -> str:
 
 
 def _start_after(checks: Callable[..., Any] | None) -> Callable[..., Any]:
-    def start(*arguments: Any) -> None:
+    def start(*arguments: Any, **options: Any) -> None:
         if checks is not None:
-            checks(*arguments)
+            checks(*arguments, **options)
         raise StartedError
 
     return start

@@ -47,6 +47,8 @@ def make_run(
                 steps=40,
                 identity=named,
                 error="DivergedError: loss is nan" if status == "diverged" else None,
+                drawn=[],
+                last_checkpoint=None,
                 earlier={},
                 seconds=seconds or {"training": 3.0},
                 tables=sorted(written),

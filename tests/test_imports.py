@@ -43,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.identity",
         "run.reading",
         "run.runner",
+        "run.standing",
         "listing",
         "watching",
         "sweeps.command",

@@ -28,7 +28,8 @@ _EPILOG = """\
   kpflow runs runs/sweeps/<hash>.json       those of a sweep
   kpflow runs --open <hash>                 the page of a run (`kpflow report`); the beginning of
                                             its hash is enough
-  kpflow runs status=failed --remove        remove some, after a question
+  kpflow runs status=failed older=7d --remove
+                                            remove some, after a question
   kpflow runs sort=-size --csv              for other programs
 
 filters and order:
@@ -37,6 +38,8 @@ filters and order:
   status=           complete, running, interrupted, diverged, failed; damaged: run.json is not as
                     it was written, or a table is not there
   run=              the beginning of a hash
+  older=            time since the last save, such as 90min, 12h, 30d
+  newer=            the same
   <key>=            a key of the configuration, such as model.units=64,128
   sort=             age, step, size, task, model, run, status or a key; the other way round after
                     a minus
@@ -60,8 +63,8 @@ def execute(words: list[str]) -> None:
     from kpflow_cli.listing.selection import in_order, select
     from kpflow_cli.listing.table import lay_out_runs, write_csv
 
-    found = _find(places)
-    chosen = in_order(select(found, filters), sort)
+    found, now = _find(places), time.time()
+    chosen = in_order(select(found, filters, now), sort)
     if asked.csv:
         print(write_csv(chosen), end="", flush=True)
     elif asked.open:
@@ -70,7 +73,7 @@ def execute(words: list[str]) -> None:
         raise UserError(f"none of {len(found)} runs is {' '.join(filters)}")
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else 10**6
-        print(lay_out_runs(chosen, time.time(), width), flush=True)
+        print(lay_out_runs(chosen, now, width), flush=True)
         if asked.remove:
             from kpflow_cli.listing.removal import remove_runs
 
@@ -82,6 +85,7 @@ def _read_words(words: list[str]) -> tuple[list[Path], list[str], str]:
     of a hash. Raises UserError for one that is nothing.
     """
     from kpflow_cli.listing.naming import is_hash
+    from kpflow_cli.run.standing import STANDINGS
 
     places, filters, hashes, sort = list[Path](), list[str](), list[str](), "age"
     for word in words:
@@ -91,6 +95,8 @@ def _read_words(words: list[str]) -> tuple[list[Path], list[str], str]:
             filters.append(word)
         elif is_hash(word):
             hashes.append(word)
+        elif word in STANDINGS and not read_path(word).exists():
+            raise UserError(f"{word}: no folder (did you mean 'status={word}'?)")
         else:
             places.append(read_path(word))
     return places, filters + ([f"run={','.join(hashes)}"] if hashes else []), sort

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from kpflow_cli.durations import read_duration
 from kpflow_cli.errors import UserError, nearest
 from kpflow_cli.listing.listed_run import ListedRun
 from kpflow_cli.run.standing import STANDINGS
@@ -15,6 +16,7 @@ _NAMED: dict[str, Callable[[ListedRun], str]] = {
     "status": lambda run: run.status,
     "run": lambda run: run.hash,
 }
+_AGES = ("older", "newer")
 # values that an error names
 _TOLD = 20
 # the youngest, the longest and the largest are what is looked for
@@ -25,16 +27,21 @@ _MEASURED: dict[str, Callable[[ListedRun], float]] = {
 }
 
 
-def select(runs: Sequence[ListedRun], words: Iterable[str]) -> list[ListedRun]:
+def select(runs: Sequence[ListedRun], words: Iterable[str], now: float) -> list[ListedRun]:
     """The runs that every word such as ``task=memorypro`` or ``model.units=64,128`` holds of.
 
-    ``run=`` takes the beginning of a hash; a key whose value is a list one of its elements. Raises
-    UserError for a word that is none, a key or status that there is not, and a value that no run
-    has.
+    ``run=`` takes the beginning of a hash; a key whose value is a list one of its elements;
+    ``older=`` and ``newer=`` a duration such as ``30d``, counted back from ``now``, seconds since
+    the epoch. Raises UserError for a word that is none, a key or status that there is not, and a
+    value that no run has.
     """
     chosen = list(runs)
     for word in words:
         key, equals, written = word.partition("=")
+        if key in _AGES and equals:
+            limit = now - _read_age(key, written)
+            chosen = [run for run in chosen if (run.written < limit) == (key == "older")]
+            continue
         wanted = [value for value in written.split(",") if value]
         if not equals or not wanted:
             raise UserError(f"'{word}': no filter; KEY=VALUE, such as task=memorypro")
@@ -61,6 +68,13 @@ def in_order(runs: Sequence[ListedRun], key: str) -> list[ListedRun]:
 
     by_place = sorted(runs, key=lambda run: str(run.path))
     return sorted(by_place, key=rank, reverse=key.startswith("-"))
+
+
+def _read_age(key: str, written: str) -> float:
+    seconds = read_duration(written)
+    if seconds is None:
+        raise UserError(f"{key}={written}: no duration; a number with s, min, h or d, such as 30d")
+    return seconds
 
 
 def keys_of_runs(runs: Iterable[ListedRun]) -> list[str]:
@@ -92,7 +106,7 @@ def _refuse_unknown(key: str, value: str, runs: Sequence[ListedRun]) -> None:
         return
     keys = keys_of_runs(runs)
     if key not in _NAMED and key not in keys:
-        valid = [*_NAMED, *keys]
+        valid = [*_NAMED, *_AGES, *keys]
         raise UserError(f"no key '{key}'{nearest(key, valid)}; keys there: {', '.join(valid)}")
     if any(_holds(run, key, value) for run in runs):
         return

@@ -60,6 +60,7 @@ def test_mistakes_end_with_a_line(tmp_path: Path) -> None:
         ("statsu=complete", "no key 'statsu' (did you mean 'status'?); keys there: task, model, "),
         ("status=finished", "status=finished: unknown; valid: complete, damaged, diverged, "),
         ("sort=old", "sort=old: unknown"),
+        ("diverged", "diverged: no folder (did you mean 'status=diverged'?)"),
     ):
         refused = kpflow("runs", word, cwd=tmp_path)
         assert refused.returncode == 2

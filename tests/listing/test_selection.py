@@ -47,6 +47,10 @@ RUNS = [
 ]
 
 
+# an hour after the youngest was written
+NOW = 3603.0
+
+
 def names(runs: list[ListedRun]) -> list[str]:
     return [run.path.name for run in runs]
 
@@ -64,13 +68,18 @@ def names(runs: list[ListedRun]) -> list[str]:
         (["analysis.measures=k"], ["aa22"]),
         (["run=aa"], ["aa11", "aa22"]),
         (["run=bb33,aa1"], ["aa11", "bb33"]),
+        # written 3600, 3602 and 3601 s ago
+        (["older=1h"], ["aa22", "bb33"]),
+        (["newer=60 min"], ["aa11"]),
+        (["older=3601s"], ["aa22"]),
+        (["newer=0.05d", "task=flipflop"], ["bb33"]),
         # a status that there is, and that none has
         (["status=diverged"], []),
         (["status=interrupted", "model=gru"], []),
     ],
 )
 def test_filters(words: list[str], chosen: list[str]) -> None:
-    assert names(select(RUNS, words)) == chosen
+    assert names(select(RUNS, words, NOW)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -88,12 +97,15 @@ def test_filters(words: list[str], chosen: list[str]) -> None:
         ("model.units=65", "model.units=65: in no run there; there are 9, 64, 128.0"),
         ("model.units=many", "model.units=many: in no run there"),
         ("model.units=", "'model.units=': no filter"),
+        ("older=soon", "older=soon: no duration; a number with s, min, h or d, such as 30d"),
+        ("newer=3", "newer=3: no duration"),
+        ("olde=3d", r"no key 'olde' \(did you mean 'older'\?\)"),
         ("run=ff", "run=ff: the beginning of no run's hash there"),
     ],
 )
 def test_filters_that_are_none(word: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        select(RUNS, [word])
+        select(RUNS, [word], NOW)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UnwrittenFileError, UserError, reason_of
 from kpflow_cli.plotting.loading import load_plots
-from kpflow_cli.report.run_drawings import Charts, Plots
+from kpflow_cli.report.run_drawings import Charts, Plots, is_drawn
 from kpflow_cli.report.run_record import read_record
 from kpflow_cli.report.run_report import render_run
 from kpflow_cli.run.adding import add_file
@@ -34,7 +34,9 @@ def write_report(place: str, output: Path | None, *, interactive: bool = False) 
     path = _FIGURES_FOLDER if place == _FIGURES else read_path(place)
     charts = _load_charts() if interactive else None
     if path.is_dir() and _is_run(path):
-        html = render_folder(path, load_plots(), charts)
+        record = read_record(path)
+        # matplotlib takes most of a second
+        html = render_run(record, {} if is_drawn(record) else load_plots(), charts)
         return write_page(html, output or path / REPORT, path if output is None else None)
     if charts is not None:
         raise UserError(f"charts=interactive: of a run alone, and {place} is no run folder")
@@ -54,9 +56,9 @@ def write_report(place: str, output: Path | None, *, interactive: bool = False) 
     )
 
 
-def render_folder(folder: Path, plots: Plots, charts: Charts | None = None) -> str:
+def render_folder(folder: Path, plots: Plots) -> str:
     """The page of a run folder, with these plots. Raises UserError where there is no run."""
-    return render_run(read_record(folder), plots, charts)
+    return render_run(read_record(folder), plots)
 
 
 def _load_charts() -> Charts:

@@ -89,6 +89,11 @@ _PLOTS = {
 }
 
 
+def is_drawn(record: RunRecord) -> bool:
+    """Whether a run has left a drawing of each plot, so that none has to be made."""
+    return record.plots.keys() >= _PLOTS.keys()
+
+
 def draw_all(record: RunRecord, plots: Plots, charts: Charts | None = None) -> Drawn:
     """A section for each plot: a chart where there is one of its name, else as the run has drawn
     it, or else drawn now.

@@ -60,6 +60,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "process": (),
     "durations": (),
+    "progress_bar": (),
     "task": (),
     "losses": ("errors", "task"),
     "array_files": ("errors",),
@@ -114,6 +115,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run": (
         "run",
         "__version__",
+        "durations",
+        "progress_bar",
         "errors",
         "losses",
         "config.plugins",
@@ -157,7 +160,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "run.randomness": (),
     "run.signals": (),
     "run.provenance": ("__version__",),
-    "sweeps": ("sweeps", "config", "run", "measures", "ntk", "process", "errors", "task"),
+    "sweeps": (
+        "sweeps",
+        "config",
+        "run",
+        "measures",
+        "ntk",
+        "process",
+        "progress_bar",
+        "errors",
+        "task",
+    ),
     # what a folder says, and its end: no run is begun or gone on with
     "listing": (
         "attempts",
@@ -234,6 +247,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "verification": (
         "verification",
         "errors",
+        "progress_bar",
         "measures",
         "models",
         "ntk",
@@ -251,6 +265,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "models",
         "ntk",
         "operators",
+        "progress_bar",
         "run.folder",
         "run.identity",
         "run.whole_files",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from kpflow_cli.benchmarks.products import Cost, Instance, Size, costs
 from kpflow_cli.benchmarks.settings import Settings
@@ -24,6 +22,7 @@ from kpflow_cli.benchmarks.statistics import (
     trace_reductions,
 )
 from kpflow_cli.config.paths import read_path
+from kpflow_cli.progress_bar import ProgressBar
 from kpflow_cli.run import provenance
 from kpflow_cli.run.folder import Drawing, RunFolder, open_run_folder
 from kpflow_cli.run.identity import identity_hash
@@ -101,15 +100,13 @@ def _sizes(settings: Settings) -> list[Size]:
 def _product_rows(settings: Settings, instances: _Instances) -> Iterator[dict[str, Any]]:
     base, *scaled = _sizes(settings)
     todo = [(name, size) for name in MODELS for size in (base, *scaled)]
-    for name, size in tqdm(
-        todo, desc="products", unit="size", leave=False, disable=not sys.stderr.isatty()
-    ):
+    for name, size in ProgressBar(todo, desc="products", unit="size", leave=False):
         generator = torch.Generator().manual_seed(settings.seed)
         # larger problems take longer and vary less
         rounds = settings.rounds if size == base else min(settings.rounds, 2)
         found = list(costs(instances(name, size), settings.probes, rounds, generator))
         listed = ", ".join(f"{cost.way} {1000 * cost.seconds:.2f}" for cost in found)
-        tqdm.write(
+        ProgressBar.write(
             f"{name}, B = {size.trials}, T = {size.steps}, n = {size.units}, ms a probe: {listed}"
         )
         yield from map(_product_row, found)
@@ -140,15 +137,9 @@ def _statistic_rows(settings: Settings, instance: Instance) -> list[dict[str, An
     size = dict(zip("BTn", instance.ntk.in_shape, strict=True))
 
     def rows(way: str, found: Iterator[Timed]) -> Iterator[dict[str, Any]]:
-        for timed in tqdm(
-            found,
-            desc=f"statistics, {way}",
-            unit="statistic",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        ):
+        for timed in ProgressBar(found, desc=f"statistics, {way}", unit="statistic", leave=False):
             estimate = timed.estimate
-            tqdm.write(
+            ProgressBar.write(
                 f"{way:<12}{timed.statistic:<22}{estimate!s:<40}{timed.seconds:8.1f} "
                 f"s{' (extrapolated)' * timed.extrapolated}"
             )
@@ -178,7 +169,7 @@ def _step_rows(settings: Settings, task: Task) -> Iterator[dict[str, Any]]:
         generator = torch.Generator().manual_seed(settings.seed)
         found = list(step_costs(name, STEP_SIZE, task, _STEPS_A_ROUND * settings.rounds, generator))
         listed = ", ".join(f"{cost.way} {1000 * cost.seconds:.2f}" for cost in found)
-        tqdm.write(
+        ProgressBar.write(
             f"{name}, {', '.join(f'{axis} = {value}' for axis, value in size.items())}, ms an SGD "
             f"step: {listed}"
         )

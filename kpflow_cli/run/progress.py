@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 import sys
+from time import monotonic
 from typing import Protocol
-
-from tqdm import tqdm
 
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.measures.rows import Measured
+from kpflow_cli.progress_bar import ProgressBar
+from kpflow_cli.run.time_left import TimeLeft
 
 # the statistics of a line: heading, quantity, reduction
 _COLUMNS = (
@@ -42,17 +43,17 @@ class Reporter(Protocol):
 
 
 class Progress:
-    """A progress bar on standard error and a table of measurements on standard output."""
+    """How far the run is, on standard error, and a table of measurements on standard output."""
 
-    def __init__(self, steps: int, first_step: int) -> None:
-        # a log file is not a screen: there a bar a minute is enough
-        interval = 0.2 if sys.stderr.isatty() else 60.0
-        self._bar = tqdm(
+    def __init__(self, steps: int, first_step: int, time: TimeLeft) -> None:
+        self._time, self._left, self._since = time, time.seconds(first_step), monotonic()
+        self._bar = ProgressBar(
             total=steps,
+            left=self._seconds_left,
             initial=first_step,
             unit="step",
-            mininterval=interval,
-            maxinterval=interval,
+            mininterval=0.2,
+            maxinterval=0.2,
             dynamic_ncols=True,
             # of one step there is nothing to count
             disable=steps == 0,
@@ -62,6 +63,7 @@ class Progress:
 
     def show_step(self, step: int, loss: float) -> None:
         """Move the bar to a step, with its loss."""
+        self._left, self._since = self._time.seconds(step), monotonic()
         self._loss = "" if math.isnan(loss) else f"loss={loss:.4g}"
         self._bar.set_postfix_str(self._loss, refresh=False)
         self._bar.update(step - self._bar.n)
@@ -92,8 +94,16 @@ class Progress:
         self._write(f"{step:>6}" + "".join(f"{_shown(estimate):>20}" for estimate in estimates))
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Show the end, and what took how long."""
+        self._bar.set_postfix_str(
+            ", ".join(filter(None, (self._loss, self._time.spent()))), refresh=False
+        )
         self._bar.close()
+
+    def _seconds_left(self) -> float | None:
+        if self._left is None:
+            return None
+        return max(0.0, self._left - (monotonic() - self._since))
 
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stdout)

@@ -4,7 +4,7 @@ plots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from kpflow_cli.run.layout import REPORT, SUMMARY
 from kpflow_cli.run.status import Stopwatch, describe_status
 from kpflow_cli.run.summary import lay_out, summarize
 from kpflow_cli.run.tables import plain_rows
+from kpflow_cli.run.time_left import TimeLeft
 from kpflow_cli.trackers.tracking import Tracking
 
 # each draws from the CSV files of a run; None where they do not hold what it shows
@@ -98,6 +99,16 @@ class Recording:
         self.write_status("complete")
         self._write_page()
 
+    def time_left(self, schedule: Sequence[int]) -> TimeLeft:
+        """What tells how long the rest will take of a run that is measured at these steps."""
+        return TimeLeft(
+            schedule,
+            steps=self._last_step,
+            first_step=self.step,
+            recorded_step=self.recorded_step,
+            seconds=self._stopwatch.seconds,
+        )
+
     def switch(self, activity: str) -> None:
         """Go on with another activity, whose seconds are counted apart."""
         self._stopwatch.switch(activity)
@@ -122,10 +133,10 @@ class Recording:
         self._folder.save_checkpoint(checkpoint, measured=measured)
         if measured:
             self.write_tables()
-            self._stopwatch.switch("training")
         self.write_status("running")
         if measured:
             self._write_page()
+            self._stopwatch.switch("training")
 
     def save_interrupted(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint that another session goes on from."""

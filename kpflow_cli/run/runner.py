@@ -22,6 +22,7 @@ from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.progress import Progress, Reporter
 from kpflow_cli.run.recording import Page, Plots, Recording, tell
 from kpflow_cli.run.signals import Stopped, StopSignals
+from kpflow_cli.run.time_left import TimeLeft
 from kpflow_cli.run.tracked import track
 from kpflow_cli.trackers.tracking import Tracking
 
@@ -30,7 +31,7 @@ def run(
     config: DictConfig,
     run_dir: Path,
     plots: Plots,
-    progress: Callable[[int, int], Reporter] = Progress,
+    progress: Callable[[int, int, TimeLeft], Reporter] = Progress,
     page: Page | None = None,
 ) -> None:
     """Train and measure as ``config`` (checked) says, in ``run_dir``, continuing what is there;
@@ -49,7 +50,7 @@ def follow(
     plan: MeasuringPlan,
     run_dir: Path,
     plots: Plots,
-    progress: Callable[[int, int], Reporter] = Progress,
+    progress: Callable[[int, int, TimeLeft], Reporter] = Progress,
     page: Page | None = None,
 ) -> None:
     """Do what a plan says, as ``run`` does what a configuration says."""
@@ -78,7 +79,7 @@ class _Session:
         self,
         plan: MeasuringPlan,
         folder: RunFolder,
-        progress: Callable[[int, int], Reporter],
+        progress: Callable[[int, int, TimeLeft], Reporter],
         tracking: Tracking,
     ) -> None:
         self._plan, self._make_progress = plan, progress
@@ -120,8 +121,9 @@ class _Session:
         """Train to the last step, measuring and saving on the way."""
         if self._recording.step > 0 or self._recording.recorded_step >= 0:
             tell(f"continuing from step {self._recording.step}")
-        progress = self._make_progress(self._plan.last_step, self._recording.step)
         self._recording.switch("training")
+        left = self._recording.time_left(self._plan.schedule)
+        progress = self._make_progress(self._plan.last_step, self._recording.step, left)
         try:
             for loss in self._trainer.losses(self._plan.last_step):
                 self._recording.step = self._trainer.step

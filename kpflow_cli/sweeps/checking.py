@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from kpflow_cli.config.plugins import construct
 from kpflow_cli.config.schema import RUNTIME_KEYS
 from kpflow_cli.errors import UserError
+from kpflow_cli.progress_bar import ProgressBar
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.run.tracked import track
 from kpflow_cli.sweeps.points import SweepPoint
@@ -32,9 +32,7 @@ def check_points(points: Sequence[SweepPoint]) -> None:
     left to its run.
     """
     known: set[bytes] = set()
-    for point in tqdm(
-        points, unit="run", desc="checking", disable=None, delay=_SHOWN_AFTER, leave=False
-    ):
+    for point in ProgressBar(points, unit="run", desc="checking", delay=_SHOWN_AFTER, leave=False):
         try:
             _check(point, known)
         except UserError as error:

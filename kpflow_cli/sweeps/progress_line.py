@@ -4,14 +4,12 @@ works.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from tqdm import tqdm
-
+from kpflow_cli.progress_bar import ProgressBar
 from kpflow_cli.run.reading import read_status
 from kpflow_cli.sweeps.points import SweepPoint, state, was_written_since
 
@@ -29,9 +27,7 @@ class ProgressLine:
         self._counts: Counter[str] = Counter()
         total = len(points)
         started, counts = self._look()
-        # a log file is not a screen: there a line a minute is enough
-        self._interval = 0.5 if sys.stderr.isatty() else 60.0
-        self._bar = tqdm(
+        self._bar = ProgressBar(
             total=total,
             initial=started,
             desc=title,
@@ -41,6 +37,8 @@ class ProgressLine:
             miniters=0,
             postfix=counts,
         )
+        # all folders are read for it
+        self._interval = 0.5 if self._bar.on_terminal else 5.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from kpflow_cli.config.validation import with_later_keys
 from kpflow_cli.errors import UserError, nearest
+from kpflow_cli.progress_bar import ProgressBar
 from kpflow_cli.run.identity import flatten_keys
 from kpflow_cli.run.reading import is_complete, read_status
 from kpflow_cli.run.whole_files import csv_bytes, write_whole
@@ -72,7 +72,7 @@ def gather(runs: list[Path], columns: list[str]) -> pd.DataFrame:
     ]
     heads = {run: {key: configurations[run].get(key) for key in shown} for run in runs}
     ordered = sorted(runs, key=lambda run: ([order_of(heads[run][key]) for key in shown], run.name))
-    rows = read_rows(ordered, tqdm(ordered, unit="run", desc="table", disable=None, delay=1.0))
+    rows = read_rows(ordered, ProgressBar(ordered, unit="run", desc="table", delay=1.0))
     index = rows.pop("run index")
     columns_in_front = {"run": [run.name for run in ordered]} | {
         key: [_plain(heads[run][key]) for run in ordered] for key in shown

@@ -61,7 +61,7 @@ def _describe(error: Exception) -> str:
 class _Silent:
     """Shows nothing: what is done shows in the run folder."""
 
-    def __init__(self, _steps: int, _first_step: int) -> None:
+    def __init__(self, *_: object) -> None:
         pass
 
     def show_step(self, _step: int, _loss: float) -> None:

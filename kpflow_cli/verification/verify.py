@@ -7,9 +7,9 @@ import sys
 
 import torch
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from kpflow_cli.errors import FailedRunError, UserError
+from kpflow_cli.progress_bar import ProgressBar
 from kpflow_cli.run.plan import Plan
 from kpflow_cli.verification.comparisons import comparisons
 
@@ -42,14 +42,12 @@ def verify(config: DictConfig) -> None:
     )
     print(f"{'quantity':<{_NAME_WIDTH}}  relative error")
     errors = []
-    for comparison in tqdm(
-        comparisons(plan), unit="quantity", disable=not sys.stderr.isatty(), leave=False
-    ):
+    for comparison in ProgressBar(comparisons(plan), unit="quantity", leave=False):
         error = comparison.relative_error
         errors.append(error)
         # not a number is no small number
         mark = "" if error <= TOLERANCE else "  <- above 1e-10"
-        tqdm.write(f"{comparison.name:<{_NAME_WIDTH}}  {error:.1e}{mark}", file=sys.stdout)
+        ProgressBar.write(f"{comparison.name:<{_NAME_WIDTH}}  {error:.1e}{mark}", file=sys.stdout)
     worst = math.nan if any(math.isnan(error) for error in errors) else max(errors)
     if not worst <= TOLERANCE:
         raise FailedRunError(

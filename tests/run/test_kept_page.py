@@ -64,7 +64,7 @@ def test_one_that_is_there_is_kept_up_to_date(tmp_path: Path) -> None:
             (folder / "report.html").write_text("old")
 
     class Progress:
-        def __init__(self, _steps: int, _first: int) -> None:
+        def __init__(self, *_: object) -> None:
             pass
 
         def show_step(self, step: int, _loss: float) -> None:

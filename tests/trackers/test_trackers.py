@@ -69,7 +69,7 @@ class Failing(NoTracker):
 class Dying:
     """Shows nothing, and ends the process, as it were, at step 37, two after a save."""
 
-    def __init__(self, _steps: int, _first_step: int) -> None:
+    def __init__(self, *_: object) -> None:
         pass
 
     def show_step(self, step: int, _loss: float) -> None:

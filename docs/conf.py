@@ -23,6 +23,7 @@ extensions = [
     "mathml",
     "repository_links",
     "command_pages",
+    "configuration_keys",
     "gallery",
 ]
 exclude_patterns = ["building"]

@@ -39,9 +39,7 @@ CHECKED_ONLY = "README.md"
 # a name for what stands for the hash of some run
 HASH = "0a1b2c3d"
 # for Sphinx: other pages, tests of their own
-OF_SPHINX = {"{include}", "{toctree}", "{command-help}", "{figure-gallery}"}
-# programs that others bring, in blocks that are checked only
-OTHERS = {"tensorboard"}
+OF_SPHINX = {"{include}", "{toctree}", "{command-help}", "{figure-gallery}", "{keys-of}"}
 _NOT_RUN = re.compile(r"not run: \w.*")
 _RUN_BY = re.compile(r"run by (tests/[\w/]+\.py)")
 
@@ -103,7 +101,7 @@ def test_a_page_works_from_top_to_bottom(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     torch.manual_seed(0)
     blocks = [block for block in find_blocks(page) if is_run(block)]
-    if any("<hash>" in block.text for block in blocks):
+    if any("gru/<hash>" in block.text for block in blocks):
         shutil.copytree(request.getfixturevalue("first_run"), tmp_path, dirs_exist_ok=True)
     names: dict[str, Any] = {}
     try:
@@ -126,17 +124,24 @@ def work(block: Block, names: dict[str, Any]) -> None:
         exec(compile("\n" * (block.line - 1) + block.text, block.page, "exec"), names)
     elif block.language == "sh":
         for line in block.lines:
-            program, *words = shlex.split(line, comments=True) or ["", ""]
+            program, *words = shlex.split(name_the_sweep(line), comments=True) or ["", ""]
             if program:
                 assert program == "kpflow", f"{block.place}: `not run`, as it is no kpflow: {line}"
                 assert type_command(words) == "", f"{block.place}: {line}"
+
+
+def name_the_sweep(line: str) -> str:
+    """A command of the only sweep that there is."""
+    for sweep in Path("runs", "sweeps").glob("*.json"):
+        line = line.replace(f"runs/sweeps/{HASH}.json", str(sweep))
+    return line
 
 
 def type_command(words: list[str]) -> str:
     """The error of a command; of a sweep, which starts processes, in one of its own. Threads wait
     for each other where tests take all cores already.
     """
-    works = words[0] in ("run", "measure") and "--help" not in words
+    works = words[0] in ("run", "measure", "verify") and "--help" not in words
     alone = [*words, "threads=1"] if works else words
     if "-m" in words:
         done = kpflow(*alone, cwd=Path.cwd())
@@ -158,19 +163,42 @@ def check_printed_estimates(printed: str) -> None:
     assert re.fullmatch("\n".join([*lines, ""]), printed)
 
 
-def check_lstm_and_loop(printed: str) -> None:
-    """From weights to spectrum and ranks by two commands, and a loop's own folder."""
+def check_ranks(printed: str) -> None:
+    """From weights to spectrum and ranks by two commands."""
     assert Path("lstm", "plots", "spectra.png").exists()
     ranks = pd.read_csv("lstm.csv").query("quantity == 'effective_rank' and operator == 'ntk'")
     assert set(ranks["reduction"]) >= {"full", "temporal_mean", "spatial_trace"}
     assert (ranks["stderr"] > 0).all()
-    assert kp.load_run("loop").steps == list(kp.geometric(30, 4))
+    assert kp.load_run("several").steps == [0, 100]
+
+
+def check_loop(printed: str) -> None:
+    run = kp.load_run("loop")
+    assert run.steps == list(kp.geometric(30, 4))
+    assert "evaluation_loss" in run.tables["training"]
+
+
+def check_sweep(printed: str) -> None:
+    """Six runs in one table, which is shown by gain and step, and none made twice."""
+    table = pd.read_csv("gains.csv")
+    assert table.groupby(["model.gain", "seed"]).ngroups == len(list(Path("runs").glob("*/*/*/")))
+    assert Path("gains.html").exists()
+    assert re.search(r"^model\.gain +\n0\.5 ", printed, re.MULTILINE)
+
+
+def check_pages(printed: str) -> None:
+    """Three runs are listed."""
+    assert re.search(r"^memorypro +rnn +runs/memorypro/rnn/strong +complete ", printed, re.MULTILINE), printed
+    assert Path("runs", "memorypro", "rnn", "strong", "report.html").exists()
 
 
 # what the blocks of a page leave, and what they have printed, is what the page says
 LEFT: dict[str, Callable[[str], None]] = {
     "README.md": check_printed_estimates,
-    "docs/your_networks.md": check_lstm_and_loop,
+    "docs/looking.md": check_pages,
+    "docs/pretrained.md": check_ranks,
+    "docs/sweeps.md": check_sweep,
+    "docs/training_loop.md": check_loop,
 }
 
 
@@ -227,9 +255,7 @@ def test_a_command_that_is_not_run_is_understood(
 ) -> None:
     monkeypatch.chdir(readers_folder)
     leave_work_undone(monkeypatch)
-    (sweep,) = Path("runs", "sweeps").glob("*.json")
-    line = line.replace("sweeps/<hash>.json", f"sweeps/{sweep.name}").replace("<hash>", HASH)
-    program, *words = shlex.split(line)
+    program, *words = shlex.split(name_the_sweep(line.replace("<hash>", HASH)))
     CHECKS[program]([word for word in words if word != "..."])
 
 
@@ -259,6 +285,12 @@ def check_python(words: list[str]) -> None:
     assert os.access(ROOT / words[0], os.R_OK)
 
 
+def check_batch_job(words: list[str]) -> None:
+    program, *inner = shlex.split(words[-1].removeprefix("exec "))
+    assert all(word.startswith("--") for word in words[:-1])
+    CHECKS[program](inner)
+
+
 def check_completion(words: list[str]) -> None:
     done = subprocess.run(["bash", "-nc", f'eval "{words[0]}"'], check=False)
     assert done.returncode == 0
@@ -271,5 +303,5 @@ CHECKS: dict[str, Callable[[list[str]], object]] = {
     "pip": check_pip,
     "python": check_python,
     "eval": check_completion,
-    **dict.fromkeys(OTHERS, lambda words: None),
+    "sbatch": check_batch_job,
 }

@@ -1,4 +1,4 @@
-"""The Lightning callback that docs/your_networks.md shows works in a fit."""
+"""The Lightning callback that docs/training_loop.md shows works in a fit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import nn
 import kpflow_cli as kp
 
 (LIGHTNING,) = (
-    block.text for block in find_blocks("docs/your_networks.md") if "Callback" in block.text
+    block.text for block in find_blocks("docs/training_loop.md") if "Callback" in block.text
 )
 
 
 def _execute(block: str, names: dict[str, Any]) -> dict[str, Any]:
-    exec(compile(block, "docs/your_networks.md", "exec"), names)
+    exec(compile(block, "docs/training_loop.md", "exec"), names)
     return names
 
 

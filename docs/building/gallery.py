@@ -1,22 +1,22 @@
-"""``{figure-gallery}``: every figure that figures/reference keeps, with its claims."""
+"""``{figure-gallery}``: every figure that figures/reference keeps, with its claims and the reason
+for each one's threshold.
+"""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from tables import make_section, make_table
 
-from kpflow_cli.reproduction.claims import collect_claims
+from kpflow_cli.reproduction.claims import Claim, format_value, name_source
+from kpflow_cli.reproduction.figure_code import load_figure
+from kpflow_cli.reproduction.kept import find_kept, read_kept
 from kpflow_cli.reproduction.specification import FigureSpec, read_figure_specs
 
-_LOGGER = logging.getLogger(__name__)
 _FROM_PAGES = Path("..", "figures", "reference")
 
 
@@ -26,48 +26,45 @@ class FigureGallery(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The sections, in the order of the figures' numbers."""
         folder = Path(self.env.srcdir) / _FROM_PAGES
-        claims = _read_claims(folder)
+        kept = find_kept(folder)
         return [
-            self._show(folder, name, spec, claims[name.removeprefix("fig")])
+            self._show(folder, name, spec) if name in kept else _name(name, spec)
             for name, spec in read_figure_specs().items()
         ]
 
-    def _show(
-        self, folder: Path, name: str, spec: FigureSpec, claims: list[list[str]]
-    ) -> nodes.section:
-        number = name.removeprefix("fig")
-        section = make_section(nodes.Text(f"Figure {number}"), f"figure {number}")
-        section += nodes.paragraph(text=f"{spec.shows[0].upper()}{spec.shows[1:]}.")
-        drawing, made_by = folder / f"{name}.png", folder / f"{name}.json"
-        if drawing.exists():
-            self.env.note_dependency(drawing)
-            image = nodes.image(uri=str(_FROM_PAGES / drawing.name), alt=spec.shows)
-            section += nodes.reference("", "", image, refuri=f"_images/{drawing.name}")
-        else:
-            command = nodes.literal(text=f"kpflow figure {number}")
-            section += nodes.paragraph("", "Not kept here; drawn by ", command)
-            if claims:
-                _LOGGER.info(f"figures/reference keeps {name}'s claims and not its drawing")
-        if made_by.exists():
-            profile = json.loads(made_by.read_text())["profile"]
-            command = nodes.literal(text=f"kpflow figure {number} profile={profile}")
-            section += nodes.paragraph("", "Made by ", command)
-        if claims:
-            section += make_table(
-                ("claim", "value", "error from", "threshold", "verdict"),
-                [(*claim[:-1], _mark(claim[-1])) for claim in claims],
-                "claims",
-            )
+    def _show(self, folder: Path, name: str, spec: FigureSpec) -> nodes.section:
+        """What is kept, its claims as they are judged now."""
+        section, drawing = _head(name, spec), f"{name}.png"
+        self.env.note_dependency(folder / drawing)
+        image = nodes.image(uri=str(_FROM_PAGES / drawing), alt=spec.shows)
+        section += nodes.reference("", "", image, refuri=f"_images/{drawing}")
+        kept = read_kept(folder, name)
+        command = f"kpflow figure {name.removeprefix('fig')} profile={kept.origin['profile']}"
+        section += nodes.paragraph("", "Made by ", nodes.literal(text=command))
+        header = ("claim", "value", "error from", "threshold", "why there", "verdict")
+        rows = map(_list_cells, load_figure(name).claims(kept.table))
+        section += make_table(header, rows, "claims")
         return section
 
 
-def _read_claims(folder: Path) -> defaultdict[str, list[list[str]]]:
-    """The rows of ``kpflow claims`` by the number of their figure."""
-    found: defaultdict[str, list[list[str]]] = defaultdict(list)
-    for line in collect_claims(folder).splitlines()[2:]:
-        number, *row = (cell.replace(r"\|", "|") for cell in line[2:-2].split(" | "))
-        found[number].append(row)
-    return found
+def _head(name: str, spec: FigureSpec) -> nodes.section:
+    number = name.removeprefix("fig")
+    section = make_section(nodes.Text(f"Figure {number}"), f"figure {number}")
+    section += nodes.paragraph(text=f"{spec.shows[0].upper()}{spec.shows[1:]}.")
+    return section
+
+
+def _name(name: str, spec: FigureSpec) -> nodes.section:
+    """A figure of which nothing is kept."""
+    section, command = _head(name, spec), f"kpflow figure {name.removeprefix('fig')}"
+    section += nodes.paragraph("", "Not kept here; drawn by ", nodes.literal(text=command))
+    return section
+
+
+def _list_cells(claim: Claim) -> list[str | nodes.Node]:
+    row = claim.row()
+    found = [format_value(row), name_source(row)]
+    return [claim.claim, *found, claim.threshold, claim.reason, _mark(claim.verdict)]
 
 
 def _mark(verdict: str) -> nodes.inline:

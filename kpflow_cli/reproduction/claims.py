@@ -128,7 +128,7 @@ def list_claims(claims: Iterable[Claim]) -> str:
     for claim in claims:
         row = claim.row()
         lines += [
-            f"  {claim.verdict:<9}  {claim.claim}: {_format_value(row)} ({name_source(row)})",
+            f"  {claim.verdict:<9}  {claim.claim}: {format_value(row)} ({name_source(row)})",
             f"  {'':<9}  {claim.threshold}: {claim.reason}",
         ]
     return "\n".join(lines)
@@ -164,7 +164,7 @@ def _row(number: str, claim: dict[Any, Any]) -> list[str]:
     return [
         number,
         claim["claim"],
-        _format_value(claim),
+        format_value(claim),
         name_source(claim),
         claim["threshold"],
         claim["verdict"],
@@ -187,7 +187,8 @@ def _read_claims(path: Path, number: str) -> list[dict[Any, Any]]:
     return claims.to_dict("records")
 
 
-def _format_value(row: dict[Any, Any]) -> str:
+def format_value(row: Mapping[Any, Any]) -> str:
+    """The value of a row of a claims file with its standard error, in words."""
     value, stderr = (float(row[name]) for name in ("value", "stderr"))
     return f"{value:.4g}" + (f" +- {stderr:.2g}" if stderr > 0 else "")
 

@@ -39,7 +39,14 @@ CHECKED_ONLY = "README.md"
 # a name for what stands for the hash of some run
 HASH = "0a1b2c3d"
 # for Sphinx: other pages, tests of their own
-OF_SPHINX = {"{include}", "{toctree}", "{command-help}", "{figure-gallery}", "{keys-of}"}
+OF_SPHINX = {
+    "{include}",
+    "{toctree}",
+    "{command-help}",
+    "{figure-gallery}",
+    "{keys-of}",
+    "{figure}",
+}
 _NOT_RUN = re.compile(r"not run: \w.*")
 _RUN_BY = re.compile(r"run by (tests/[\w/]+\.py)")
 
@@ -187,9 +194,12 @@ def check_sweep(printed: str) -> None:
 
 
 def check_pages(printed: str) -> None:
-    """Three runs are listed."""
-    assert re.search(r"^memorypro +rnn +runs/memorypro/rnn/strong +complete ", printed, re.MULTILINE), printed
+    """Three runs are listed, one is a page, all are compared."""
+    assert re.search(
+        r"^memorypro +rnn +runs/memorypro/rnn/strong +complete ", printed, re.MULTILINE
+    ), printed
     assert Path("runs", "memorypro", "rnn", "strong", "report.html").exists()
+    assert Path("gains.html").exists()
 
 
 # what the blocks of a page leave, and what they have printed, is what the page says

@@ -98,7 +98,7 @@ coverage: $(VENV)/.installed ## how often 95 % intervals hold the exact value, b
 	$(BIN)/python -m kpflow_cli.benchmarks.coverage
 
 docs: $(VENV)/.installed-docs ## the documentation, in build/docs/html (about 2 minutes)
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/docs/doctrees docs build/docs/html
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going -d build/docs/doctrees docs build/docs/html
 
 figures: $(FIGURES) ## all figures, in figures/output, and one table of all claims
 	@$(BIN)/kpflow claims

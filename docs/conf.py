@@ -36,6 +36,8 @@ html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
+# summaries are fetched, which a page opened from disk may not
+html_show_search_summary = False
 templates_path: list[str] = []
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]

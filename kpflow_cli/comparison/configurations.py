@@ -84,7 +84,10 @@ def name_all(configurations: Sequence[Configuration]) -> list[str]:
     every = [each.differing for each in configurations]
     shared = [key for key in every[0] if all(key in keys for keys in every)]
     short = _shorten(shared)
-    words = [", ".join(_write_short(short[key], keys[key]) for key in shared) for keys in every]
+    words = [
+        ", ".join(f"{short[key]}={_write_short(key, keys[key])}" for key in shared)
+        for keys in every
+    ]
     if not shared or max(map(len, words)) > _LONGEST_NAME:
         words = ["/".join(each.runs[0].folder.parts[-3:]) for each in configurations]
     return [f"{each.letter}: {word}" for each, word in zip(configurations, words, strict=True)]
@@ -97,13 +100,19 @@ def _shorten(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _last_word(key: str) -> str:
-    return key.removesuffix(f".{TARGET}").rpartition(".")[2]
+    return (key.rpartition(".")[0] if _is_class(key) else key).rpartition(".")[2]
 
 
-def _write_short(name: str, value: Any) -> str:
+def _is_class(key: str) -> bool:
+    return key.endswith(f".{TARGET}")
+
+
+def _write_short(key: str, value: Any) -> str:
+    """A number to four digits, a class without its module."""
     if isinstance(value, float):
-        return f"{name}={value:.4g}"
-    return f"{name}={write_value(value).rpartition('.')[2]}"
+        return f"{value:.4g}"
+    written = write_value(value)
+    return written.rpartition(".")[2] if _is_class(key) else written
 
 
 def write_value(value: Any) -> str:

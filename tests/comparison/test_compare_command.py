@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from html_pages import check_page, table_rows
@@ -88,6 +89,38 @@ def test_three_seeds_are_one_configuration(place: Path) -> None:
     assert error == pytest.approx(sample.sem(), rel=0.06)
     assert value == pytest.approx(sample.mean(), abs=error / 10)
     assert spread == pytest.approx(sample.std(), rel=0.06)
+
+
+def test_folders_of_measure_are_compared(place: Path) -> None:
+    np.save(place / "x.npy", np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32"))
+    for seed in (0, 1):
+        done = kpflow(
+            "measure",
+            f"weights=gru{seed}",
+            "inputs=x.npy",
+            "analysis.measures=[v]",
+            f"run_dir=measured{seed}",
+            cwd=place,
+        )
+        assert done.returncode == 0, done.stderr
+    done = kpflow("compare", "measured0", "measured1", "output=measured.html", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^weights +gru0 +gru1$", done.stdout, re.MULTILINE)
+    page = check_page((place / "measured.html").read_text())
+    assert page.one("h1").text == "A: weights=gru0 and B: weights=gru1"
+    values = [
+        pd.read_csv(place / f"measured{seed}" / "measurements.csv")
+        .query("operator == 'v' and quantity == 'effective_rank' and step == step.max()")["value"]
+        .item()
+        for seed in (0, 1)
+    ]
+    # below the Frobenius norm
+    lines = done.stdout.split("\nv\n")[1].splitlines()[2:4]
+    shown = [
+        numbers_of(line.partition(f" {letter} ")[2])[0]
+        for line, letter in zip(lines, "AB", strict=True)
+    ]
+    assert shown == pytest.approx(values, rel=1e-5)
 
 
 def test_seeds_alone_have_no_differences(place: Path) -> None:

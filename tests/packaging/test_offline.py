@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_made_runs import put_grid
 from small_figures import OVERRIDES
 from small_runs import KPFLOW, SMALL
 
@@ -48,7 +49,7 @@ COMMANDS = {
 
 def offline(words: tuple[str | Path, ...], cwd: Path) -> subprocess.CompletedProcess[str]:
     """A program that may not reach for the network, nor can where that can be arranged."""
-    (cwd / "guard").mkdir()
+    (cwd / "guard").mkdir(exist_ok=True)
     (cwd / "guard" / "sitecustomize.py").write_text(GUARD)
     isolates = shutil.which(NAMESPACE[0]) is not None and (
         subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
@@ -69,6 +70,15 @@ def test_no_command_reaches_for_the_network(command: str, tmp_path: Path) -> Non
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 5, 3)))
     done = offline((KPFLOW, *COMMANDS[command]), tmp_path)
     assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "attempts").exists(), (tmp_path / "attempts").read_text()
+
+
+def test_no_page_reaches_for_the_network(tmp_path: Path) -> None:
+    sweep = put_grid(tmp_path / "runs")
+    run = next((tmp_path / "runs").glob("*/run.json")).parent
+    for words in (("report", run), ("report", sweep), ("compare", sweep), ("runs", "runs")):
+        done = offline((KPFLOW, *words), tmp_path)
+        assert done.returncode == 0, done.stderr
     assert not (tmp_path / "attempts").exists(), (tmp_path / "attempts").read_text()
 
 

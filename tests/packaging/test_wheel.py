@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from html_pages import check_page, table_rows
 from small_runs import SMALL, TABLES
 
 from kpflow_cli import __version__, cli
@@ -149,6 +150,8 @@ def test_run(installed: Path, folder: Path) -> None:
     assert done.splitlines()[-1] == "one"
     assert {path.stem for path in (folder / "one").glob("*.csv")} == set(TABLES)
     assert list((folder / "one" / "plots").glob("*.png"))
+    assert _run(installed / "kpflow", "report", "one", cwd=folder) == "one/report.html\n"
+    check_page((folder / "one" / "report.html").read_text())
 
 
 def test_sweep(installed: Path, folder: Path) -> None:
@@ -159,6 +162,12 @@ def test_sweep(installed: Path, folder: Path) -> None:
     sweep = done.splitlines()[-1]
     _run(installed / "kpflow", "table", sweep, "output=table.csv", cwd=folder)
     assert pd.read_csv(folder / "table.csv")["run"].nunique() == 2
+    page = _run(installed / "kpflow", "report", sweep, cwd=folder).splitlines()[-1]
+    assert len(table_rows(check_page((folder / page).read_text()), "runs-table")) == 2
+    compared = _run(installed / "kpflow", "compare", sweep, "output=c.html", cwd=folder)
+    assert compared.splitlines()[-1] == "c.html"
+    check_page((folder / "c.html").read_text())
+    assert len(_run(installed / "kpflow", "runs", "--csv", cwd=folder).splitlines()) == 3
 
 
 def test_verify(installed: Path, folder: Path) -> None:

@@ -26,15 +26,21 @@ from kpflow_cli.errors import (
 )
 from kpflow_cli.run.checkpoints import Checkpoint, Rows, pack_checkpoint, unpack_checkpoint
 from kpflow_cli.run.identity import identity_hash
-from kpflow_cli.run.layout import CHECKPOINTS, CONFIG, LOCK, MANIFEST, PLOTS, STATUS
+from kpflow_cli.run.layout import (
+    CHECKPOINTS,
+    CONFIG,
+    LOCK,
+    MANIFEST,
+    PAGE_FORMAT,
+    PLOT_FORMATS,
+    PLOTS,
+    STATUS,
+)
 from kpflow_cli.run.manifest import checksum, is_intact, manifest_bytes, read_manifest
 from kpflow_cli.run.ownership import has_configuration, written_configuration
 from kpflow_cli.run.reading import damaged_tables, read_status
 from kpflow_cli.run.seals import intact_seal
 from kpflow_cli.run.whole_files import csv_bytes, remove_partial_files, write_whole
-
-# a page shows the SVG, and draws where there is none
-_PLOT_FORMATS, _PAGE_FORMAT = ("png", "pdf"), "svg"
 
 
 class Drawing(Protocol):
@@ -140,14 +146,14 @@ class RunFolder:
             "pdf": {"Creator": made_by, "CreationDate": None},
             "svg": {"Creator": made_by, "Date": None},
         }
-        for suffix in (*_PLOT_FORMATS, _PAGE_FORMAT):
+        for suffix in (*PLOT_FORMATS, PAGE_FORMAT):
             buffer = io.BytesIO()
             drawing.savefig(buffer, format=suffix, metadata=metadata[suffix])
             self.write(f"{PLOTS}/{name}.{suffix}", buffer.getvalue())
 
     def has_drawing(self, name: str) -> bool:
         """Whether the plot of this name is there as it was written, PNG and PDF."""
-        names = [f"{PLOTS}/{name}.{suffix}" for suffix in _PLOT_FORMATS]
+        names = [f"{PLOTS}/{name}.{suffix}" for suffix in PLOT_FORMATS]
         if not self._has_manifest:
             return all((self.path / each).exists() for each in names)
         return all(is_intact(self.path, each, self._checksums) for each in names)

@@ -12,3 +12,5 @@ CHECKPOINTS = "checkpoints"
 PLOTS = "plots"
 # what a tracker leaves is its own: no checksum, and not read
 TRACKER = "tracker"
+# of a plot; a page shows the SVG, and draws where there is none
+PLOT_FORMATS, PAGE_FORMAT = ("png", "pdf"), "svg"

@@ -15,6 +15,8 @@ from kpflow_cli.run.layout import (
     CONFIG,
     LOCK,
     MANIFEST,
+    PAGE_FORMAT,
+    PLOT_FORMATS,
     PLOTS,
     REPORT,
     STATUS,
@@ -92,8 +94,8 @@ def _is_in(path: Path, folder: str, recorded: Mapping[str, str]) -> bool:
     """Whether a run leaves such a file in the folder of its checkpoints, or of its plots."""
     if path.is_symlink() or not path.is_file():
         return False
-    kinds = (".pt",) if folder == CHECKPOINTS else (".png", ".pdf")
-    return path.suffix in kinds or is_partial(path) or f"{folder}/{path.name}" in recorded
+    kinds = ("pt",) if folder == CHECKPOINTS else (*PLOT_FORMATS, PAGE_FORMAT)
+    return path.suffix[1:] in kinds or is_partial(path) or f"{folder}/{path.name}" in recorded
 
 
 def _refuse_another(found: bytes, written: bytes, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from made_runs import make_run
+from small_runs import SMALL, kpflow
 
 from kpflow_cli.commands import runs as command
 from kpflow_cli.errors import FailedRunError, InUseError, UserError
@@ -92,7 +93,7 @@ def test_a_run_that_went_on_meanwhile_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", ["notes.txt", "data/x.npy", "plots/mine.svg", "checkpoints/best/w.pt", ".git/HEAD"]
+    "foreign", ["notes.txt", "data/x.npy", "plots/mine.txt", "checkpoints/best/w.pt", ".git/HEAD"]
 )
 def test_what_is_no_runs_is_left(foreign: str) -> None:
     folder = make_run()
@@ -123,11 +124,19 @@ def test_what_a_run_and_its_report_leave_is_a_runs() -> None:
     folder = make_run()
     for name in ("report.html", "summary.txt", ".run.json.0a.partial", "inputs.csv"):
         (folder / name).write_text("")
-    for name in ("checkpoints/.step_2.pt.0a.partial", "plots/loss.pdf", "tracker/events/x"):
+    for name in ("checkpoints/.step_2.pt.0a.partial", "plots/loss.svg", "tracker/events/x"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("")
     remove_run(folder)
     assert not folder.exists()
+
+
+def test_a_real_run_with_its_page_goes_whole(tmp_path: Path) -> None:
+    done = kpflow("run", *SMALL, "report=true", "run_dir=one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    removed = kpflow("runs", "one", "--remove", "--yes", cwd=tmp_path)
+    assert removed.returncode == 0, removed.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_removal_that_breaks_off_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+import webbrowser
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from kpflow_cli.commands.arguments import Parser
@@ -56,10 +61,6 @@ def execute(words: list[str]) -> None:
         raise UserError("--yes: answers the question of --remove, which is not there")
     if asked.remove and not (filters or places):
         raise UserError("--remove: which? name folders, or filters such as status=interrupted")
-    import sys
-    import time
-    from shutil import get_terminal_size
-
     from kpflow_cli.listing.selection import in_order, select
     from kpflow_cli.listing.table import lay_out_runs, write_csv
 
@@ -70,7 +71,7 @@ def execute(words: list[str]) -> None:
     elif asked.open:
         _open(chosen)
     elif not chosen:
-        raise UserError(f"none of {len(found)} runs is {' '.join(filters)}")
+        print(f"none of {len(found)} runs: {' '.join(filters)}", flush=True)
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else 10**6
         print(lay_out_runs(chosen, now, width), flush=True)
@@ -133,10 +134,6 @@ def _open(chosen: list[ListedRun]) -> None:
 
 
 def _show(page: Path) -> None:
-    import os
-    import sys
-    import webbrowser
-
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     if not sys.platform.startswith("linux") or any(os.environ.get(each) for each in screens):
         webbrowser.open(page.resolve().as_uri())

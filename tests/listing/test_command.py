@@ -46,10 +46,14 @@ def test_places_hashes_and_filters(capsys: Any, tmp_path: Path) -> None:
         assert set(map(Path, listed(capsys.readouterr().out))) == chosen, words
 
 
-def test_nothing_that_a_filter_holds_of() -> None:
-    make_run()
-    with pytest.raises(UserError, match="none of 1 runs is status=failed"):
-        command.execute(["status=failed"])
+def test_nothing_that_a_filter_holds_of(capsys: Any) -> None:
+    folder = make_run()
+    for words in ([], ["--remove"]):
+        command.execute(["status=failed", "older=0s", *words])
+        assert capsys.readouterr().out == "none of 1 runs: status=failed older=0s\n"
+    assert folder.exists()
+    command.execute(["status=failed", "--csv"])
+    assert listed(capsys.readouterr().out) == []
     with pytest.raises(UserError, match="run=ffff: the beginning of no run's hash"):
         command.execute(["ffff"])
 

@@ -84,11 +84,14 @@ def describe_end(snapshot: Snapshot) -> str:
     match snapshot.standing:
         case "complete":
             return f"complete at step {step} of {steps}, in {_duration(snapshot)}"
+        case "interrupted" if not snapshot.status:
+            return "interrupted before anything was saved; the same command begins it again"
         case "interrupted":
             return f"interrupted at step {step} of {steps}; the same command continues it"
         case "diverged" | "failed" as word:
-            error = snapshot.status.get("error", "nobody knows why")
-            return f"{word} at step {step} of {steps}: {error}"
+            error = str(snapshot.status.get("error", "nobody knows why"))
+            reason = error.removeprefix("DivergedError: ")
+            return f"{word} at step {step} of {steps}: {reason}"
     return "damaged: run.json is not there as it was written; the command that made it mends it"
 
 

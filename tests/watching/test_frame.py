@@ -82,8 +82,12 @@ def test_frames_fit(width: int, height: int) -> None:
     [
         ("complete", STATUS, "complete at step 10 of 40, in 2 min"),
         ("interrupted", STATUS, "interrupted at step 10 of 40; the same command continues it"),
-        ("interrupted", {}, "interrupted at step - of -; the same command continues it"),
-        ("diverged", STATUS | {"error": "loss is nan"}, "diverged at step 10 of 40: loss is nan"),
+        ("interrupted", {}, "interrupted before anything was saved; the same command begins"),
+        (
+            "diverged",
+            STATUS | {"error": "DivergedError: loss is nan"},
+            "diverged at step 10 of 40: loss is nan",
+        ),
         ("failed", STATUS, "failed at step 10 of 40: nobody knows why"),
         ("damaged", {}, "damaged: run.json is not there as it was written; the command that made"),
     ],

@@ -84,7 +84,7 @@ def test_what_is_watched_is_not_touched(tmp_path: Path) -> None:
     [
         ("running", "kpflow: run: interrupted at step 7 of 40; the same command continues it\n"),
         ("interrupted", "kpflow: run: interrupted at step 7 of 40; the same command"),
-        ("diverged", "kpflow: run: diverged at step 7 of 40: DivergedError: loss is nan\n"),
+        ("diverged", "kpflow: run: diverged at step 7 of 40: loss is nan\n"),
         ("failed", "kpflow: run: failed at step 7 of 40"),
     ],
 )

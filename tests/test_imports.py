@@ -233,6 +233,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "config",
         "durations",
         "errors",
+        "estimators.estimate",
         "plotting",
         "reproduction",
         "run.adding",

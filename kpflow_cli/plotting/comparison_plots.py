@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,8 +27,13 @@ from .style import (
 )
 
 _COLUMNS = 3
+# of a panel, and of a row of the legend, in inches
+_WIDTH, _HEIGHT, _LEGEND_HEIGHT = 2.4, 1.75, 0.17
+# lines whose bands are told apart
+_BANDS = 6
 # a row of the legend, with the samples of the lines, in characters
 _LEGEND_ROW = 120
+_LONGEST_NAME = 100
 # largest over least value, up to which a logarithmic axis has labels between powers of 10
 _LABELLED_SPAN = 200
 
@@ -44,29 +50,32 @@ def draw_curves(
         names: of the configurations, as the legend has them.
         seeds: how many runs each configuration is the mean of.
     """
-    columns = min(_COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure, axes = lay_out_panels(rows, columns, panel_size=(2.4, 1.75), lettered=False)
+    has_bands = len(names) <= _BANDS
+    handles = [*_line_handles(names), *_band_handles(seeds, has_bands=has_bands)]
+    legend_columns = _legend_columns(handles)
+    legend_height = _LEGEND_HEIGHT * math.ceil(len(handles) / legend_columns)
+    rows = math.ceil(len(panels) / _COLUMNS)
+    size = (_WIDTH, _HEIGHT + legend_height / rows)
+    figure, axes = lay_out_panels(rows, _COLUMNS, panel_size=size, lettered=False)
     flat = [panel for row in axes for panel in row]
     for panel, (title, tables) in zip(flat, panels, strict=False):
-        _draw_panel(panel, title, tables)
+        _draw_panel(panel, title, tables, has_bands=has_bands)
     for panel in flat[len(panels) :]:
         panel.set_visible(False)
-    for column in range(columns):
+    for panel in flat[: max(len(panels) - _COLUMNS, 0)]:
         # the axis of steps is named once, under the last of its column
-        for panel in flat[column : len(panels) - columns : columns]:
-            panel.set_xlabel("")
-    handles = [*_line_handles(names), *_band_handles(seeds)]
-    figure.legend(handles=handles, loc="outside upper left", ncols=_legend_columns(handles))
+        panel.set_xlabel("")
+    figure.legend(handles=handles, loc="outside upper left", ncols=legend_columns)
     return figure
 
 
-def _draw_panel(panel: Axes, title: str, tables: Sequence[pd.DataFrame]) -> None:
+def _draw_panel(
+    panel: Axes, title: str, tables: Sequence[pd.DataFrame], *, has_bands: bool
+) -> None:
     for order, table in enumerate(tables):
         found = table.sort_values("step")
-        draw_line_with_band(
-            panel, found["step"], found["value"], found["error"].astype(float), "", order
-        )
+        error = found["error"].astype(float) * (1.0 if has_bands else math.nan)
+        draw_line_with_band(panel, found["step"], found["value"], error, "", order)
     values = np.concatenate([table["value"].to_numpy(float) for table in tables])
     scale_value_axis(panel, values)
     if panel.get_yscale() == "log":
@@ -105,15 +114,18 @@ def _line_handles(names: Sequence[str]) -> list[Artist]:
             linestyle=LINE_STYLES[order % len(LINE_STYLES)],
             marker="o",
             markersize=2,
-            label=_as_written(name),
+            label=_as_written(textwrap.shorten(name, _LONGEST_NAME, placeholder=" ...")),
         )
         for order, name in enumerate(names)
     ]
 
 
-def _band_handles(seeds: Sequence[int]) -> list[Artist]:
+def _band_handles(seeds: Sequence[int], *, has_bands: bool) -> list[Artist]:
     """What the bands are: of single runs standard errors, of several the spread among seeds."""
     single = make_error_handle()
+    if not has_bands:
+        words = "lines: means of seeds" if max(seeds) > 1 else ""
+        return [Line2D([], [], linestyle="none", label=words)] if words else []
     if max(seeds) == 1:
         return [single]
     words = "line: mean of seeds, band: one standard deviation"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import pandas as pd
 from markupsafe import Markup
 
 from kpflow_cli.comparison.comparison import Comparison, Quantity
 from kpflow_cli.comparison.configurations import Configuration, write_value
-from kpflow_cli.comparison.differences import Difference
+from kpflow_cli.comparison.differences import CONFIDENCE, Difference
 from kpflow_cli.comparison.terminal import write_amount, write_measured, write_ratio
-from kpflow_cli.comparison.values import TRAINING, Value
+from kpflow_cli.comparison.values import Value
+from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.report.comparison_curves import draw_sections
 from kpflow_cli.report.page import Page, Section, render, render_page
-from kpflow_cli.report.svg import render_drawing
 from kpflow_cli.report.table import (
     Cell,
     Column,
@@ -23,26 +23,20 @@ from kpflow_cli.report.table import (
     render_table,
 )
 
-# as many lines as are told apart by colour and kind
-_LINES = 12
 _QUANTITY = Column(
     "quantity",
     meaning="operator, quantity and reduction: ntk is NTK_S, k and p its factors K and P, core "
     "V V^T (x) I",
 )
-_FACTORS = ("k", "p", "core")
 _EXPLAINED = (
     "s.e.: standard errors of the difference, sqrt(se1^2 + se2^2), as of independent values; * is "
     "outside the 95 % interval of Student's distribution, where one in 20 is by chance. Of several "
     "seeds the value is their mean; of a single run the error is that of its probes, whose number "
     "stands in parentheses."
 )
-_BOUNDS = (
-    "Of single runs, bands of operator norms are bounds of what the iteration lacks, not standard "
-    "errors."
-)
-# in front of the other quantities of their group
-_FIRST = ("effective_rank", "alignment")
+_KEYS = "The keys in which the configurations differ; a dash where one has no such key"
+# more configurations stand below each other
+_SIDE_BY_SIDE = 4
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -55,7 +49,7 @@ def render_comparison(comparison: Comparison) -> str:
             [
                 _show_configurations(comparison),
                 _list_quantities(comparison),
-                *_draw(comparison),
+                *draw_sections(comparison),
                 *_tell_missing(comparison),
             ],
             facts=_facts(comparison),
@@ -89,21 +83,45 @@ def _facts(comparison: Comparison) -> dict[str, str]:
 
 
 def _show_configurations(comparison: Comparison) -> Section:
-    runs = [(each.letter, each.describe_runs()) for each in comparison.configurations]
-    body = render_pairs(runs)
-    if comparison.keys:
-        columns = [Column(each.letter) for each in comparison.configurations]
-        rows = [
-            [Cell(key), *(_key_cell(each, key) for each in comparison.configurations)]
-            for key in comparison.keys
-        ]
-        caption = "The keys in which the configurations differ; a dash where one has no such key"
-        body += render_table(
-            Table("keys-table", caption, [Column("key"), *columns], rows, is_sortable=False)
-        )
+    configurations = comparison.configurations
+    if len(configurations) > _SIDE_BY_SIDE:
+        body = _list_many(comparison)
+    else:
+        body = render_pairs([(each.letter, each.describe_runs()) for each in configurations])
+        if comparison.keys:
+            columns = [Column("key"), *(Column(each.letter) for each in configurations)]
+            rows = [
+                [Cell(key), *(_key_cell(each, key) for each in configurations)]
+                for key in comparison.keys
+            ]
+            body += render_table(Table("keys-table", _KEYS, columns, rows, is_sortable=False))
     if comparison.notes:
         body += render("lines.html.jinja", lines=comparison.notes)
-    return Section("configurations", "Configurations", Markup(body))
+    return Section("configurations", "Configurations", body)
+
+
+def _list_many(comparison: Comparison) -> Markup:
+    """A row a configuration."""
+    are_numbers = {
+        key: all(
+            isinstance(each.differing.get(key), int | float) for each in comparison.configurations
+        )
+        for key in comparison.keys
+    }
+    columns = [
+        Column("configuration"),
+        *(Column(key, is_number=are_numbers[key]) for key in comparison.keys),
+        Column("runs"),
+    ]
+    rows = [
+        [
+            Cell(each.letter),
+            *(_key_cell(each, key) for key in comparison.keys),
+            Cell(each.describe_runs()),
+        ]
+        for each in comparison.configurations
+    ]
+    return render_table(Table("keys-table", _KEYS, columns, rows, has_filter=True))
 
 
 def _key_cell(configuration: Configuration, key: str) -> Cell:
@@ -123,9 +141,19 @@ def _list_quantities(comparison: Comparison) -> Section:
         told = (
             "Means of the seeds with their standard errors, and the standard deviation among them."
         )
-        columns = [_QUANTITY, Column("mean", is_number=True), Column("spread", is_number=True)]
+        columns = [
+            _QUANTITY,
+            Column("mean", is_number=True),
+            Column("95 % interval", meaning="of the mean, by Student's distribution"),
+            Column("spread", is_number=True),
+        ]
         rows = [
-            [Cell(_name(row.name)), _value_cell(value), number_cell(value.spread)]
+            [
+                Cell(_name(row.name)),
+                _value_cell(value),
+                Cell(_write_interval(value)),
+                number_cell(value.spread),
+            ]
             for row in comparison.quantities
             for value in row.values
         ]
@@ -187,6 +215,11 @@ def _value_cell(value: Value) -> Cell:
     return Cell(_in_page(shown), value.value)
 
 
+def _write_interval(value: Value) -> str:
+    low, high = Estimate(value.value, value.error, value.count).interval(CONFIDENCE)
+    return f"{low:.3g} to {high:.3g}"
+
+
 def _in_page(shown: str) -> str:
     return shown.replace("+-", "±")
 
@@ -194,95 +227,6 @@ def _in_page(shown: str) -> str:
 def _ratio_cell(difference: Difference) -> Cell:
     shown = write_ratio(difference).replace(" s.e.", "").replace(">= ", "≥ ")
     return Cell(shown, abs(difference.ratio) if difference.degrees else None)
-
-
-def _draw(comparison: Comparison) -> Iterator[Section]:
-    """The curves, where matplotlib can be loaded."""
-    try:
-        from kpflow_cli.plotting.comparison_plots import draw_curves
-    except Exception as error:
-        line = f"not drawn: matplotlib cannot be loaded ({error})"
-        yield Section("curves", "Curves", render("lines.html.jinja", lines=[line]))
-        return
-    shown = comparison.curves[:_LINES]
-    groups: dict[str, list[Quantity]] = {}
-    for name in _quantities_of(shown[0]):
-        groups.setdefault(_group_of(name), []).append(name)
-    parts = []
-    for number, (title, names) in enumerate(groups.items(), start=1):
-        ordered = sorted(names, key=_order_of)
-        panels = [
-            (_panel_title(name), [_curve_of(table, name) for table in shown]) for name in ordered
-        ]
-        figure = draw_curves(
-            panels,
-            comparison.names[:_LINES],
-            [len(each.runs) for each in comparison.configurations[:_LINES]],
-        )
-        bounded = any(_is_bounded(table, ordered) for table in shown)
-        label = f"{title}: {', '.join(each for each, _ in panels)}, over gradient steps"
-        parts.append(
-            Section(
-                f"curves-{number}",
-                title,
-                render_drawing(
-                    figure, f"curves-{number}-drawing", label, _BOUNDS if bounded else ""
-                ),
-            )
-        )
-    left = len(comparison.curves) - len(shown)
-    body = None
-    if left:
-        told = f"Of the first {_LINES} configurations; {left} more stand in the table alone."
-        body = render("lines.html.jinja", lines=[told])
-    yield Section("curves", "Curves", body, parts)
-
-
-def _is_bounded(table: pd.DataFrame, names: Sequence[Quantity]) -> bool:
-    """Whether a band of one of these quantities is a bound."""
-    rows = table[table["kind"] == "bound"]
-    return any(name in names for name in _quantities_of(rows))
-
-
-def _quantities_of(table: pd.DataFrame) -> list[Quantity]:
-    columns = table[list(Quantity._fields)].drop_duplicates()
-    return [Quantity(*map(str, row)) for row in columns.itertuples(index=False)]
-
-
-def _group_of(name: Quantity) -> str:
-    if name.operator == TRAINING:
-        return "Training"
-    if name.operator == "ntk":
-        return "NTK_S" if name.reduction == "full" else "NTK_S, in time and in space"
-    if name.operator in _FACTORS or name.operator.partition("_")[0] == "v":
-        return "K, P, V and the core"
-    return "Other measures"
-
-
-def _order_of(name: Quantity) -> tuple[bool, int]:
-    """Within a group; of one place they stay as they were."""
-    first = name.quantity in _FIRST
-    return not first, _FIRST.index(name.quantity) if first else 0
-
-
-def _panel_title(name: Quantity) -> str:
-    words = name.quantity.replace("_", " ")
-    if name.operator == TRAINING:
-        return words
-    kept = "" if name.reduction == "full" else f", {name.reduction.replace('_', ' ')}"
-    of = "" if name.operator == "ntk" else f" of {name.operator}"
-    return f"{words}{of}{kept}"
-
-
-def _curve_of(table: pd.DataFrame, name: Quantity) -> pd.DataFrame:
-    """Its band is the spread of several seeds, else the error."""
-    rows = table[
-        (table["operator"] == name.operator)
-        & (table["quantity"] == name.quantity)
-        & (table["reduction"] == name.reduction)
-    ]
-    error = rows["error"].where(rows["kind"] != "seeds", rows["spread"])
-    return pd.DataFrame({"step": rows["step"], "value": rows["value"], "error": error})
 
 
 def _tell_missing(comparison: Comparison) -> Iterator[Section]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from html_pages import check_page, table_rows
+from scipy import stats
 from small_runs import SMALL, kpflow
 
 QUICK = [*SMALL, "analysis.records=[]"]
@@ -129,7 +130,13 @@ def test_seeds_alone_have_no_differences(place: Path) -> None:
     assert "no key differs but the seed" in done.stdout
     assert "s.e." not in done.stdout
     rows = table_rows(check_page((place / "seeds.html").read_text()), "quantities-table")
-    assert [set(row) for row in rows] == [{"quantity", "mean", "spread"}] * len(rows)
+    row = next(row for row in rows if row["quantity"] == "ntk alignment full")
+    sample = [at_end(place / f"gru{seed}", "alignment", "full")["value"] for seed in range(3)]
+    reach = stats.t.ppf(0.975, 2) * stats.sem(sample)
+    low, high = map(float, row["95 % interval"].split(" to "))
+    assert low == pytest.approx(np.mean(sample) - reach, rel=5e-3)
+    assert high == pytest.approx(np.mean(sample) + reach, rel=5e-3)
+    assert float(row["spread"]) == pytest.approx(np.std(sample, ddof=1), rel=1e-3)
 
 
 def test_a_page_is_written_where_it_is_asked_for(place: Path) -> None:

@@ -112,6 +112,9 @@ def test_many_configurations_have_a_row_each_and_no_more_lines_than_are_told_apa
     page = check_page(render_comparison(compared(folders)))
     rows = table_rows(page, "quantities-table")
     assert [row["of"] for row in rows[:13]] == list("BCDEFGHIJKLMN")
+    keys = table_rows(page, "keys-table")
+    assert [float(row["model.gain"]) for row in keys] == [0.5 * number for number in range(1, 15)]
+    assert keys[3]["runs"] == f"{folders[3]}, seed 0"
     assert "Of the first 12 configurations; 2 more" in section(page, "curves").text
     words = [each.text for each in section(page, "curves-2").one("svg").find("text")]
     assert "L: gain=6" in words

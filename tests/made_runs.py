@@ -24,7 +24,6 @@ def make_run(
     path: Path | None = None,
     training: Rows | None = None,
     measurements: Rows | None = None,
-    seconds: dict[str, float] | None = None,
 ) -> Path:
     """A run folder of 40 steps, by default where ``kpflow run`` would put it."""
     named = identity(small_config(*overrides))
@@ -50,7 +49,7 @@ def make_run(
                 drawn=[],
                 last_checkpoint=None,
                 earlier={},
-                seconds=seconds or {"training": 3.0},
+                seconds={"training": 3.0},
                 tables=sorted(written),
             )
         )

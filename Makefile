@@ -40,7 +40,7 @@ test: $(VENV)/.installed-test ## install, then run the tests but for the slow on
 test-slow: $(VENV)/.installed-test ## the slow ones: statistics over many seeds, sweeps and grids of many runs
 	$(PYTEST) -m slow
 
-test-all: test test-slow ## both, and test-browser where there is a Chromium or it can be installed
+test-all: test test-slow docs ## both, the documentation, and test-browser where there is a Chromium or it can be installed
 	@if sh tests/install_chromium.sh; then $(MAKE) test-browser; else echo "pages are not tried in a browser"; fi
 
 test-browser: $(VENV)/.installed-browser ## pages in Debian's Chromium, without a window (installs it, as root)
@@ -75,16 +75,17 @@ type: $(VENV)/.installed-dev ## check types
 lock: $(TOOLS)/.installed ## write locks/ anew from pyproject.toml and constraints.txt: versions with the hashes of their files
 	@mkdir -p locks
 	echo torch | $(LOCK) --constraint constraints.txt --output-file locks/torch.txt -
-	$(LOCK) --constraint constraints.txt --extra test --output-file locks/test.txt \
+# what makes the pages wants 3.11.5
+	$(subst version 3.11,version 3.11.5,$(LOCK)) --constraint constraints.txt --extra test --extra docs --output-file locks/test.txt \
 		--no-emit-package torch $$(sed -n "s/^\([a-z0-9-]*\)==.*'linux'.*/--no-emit-package \1/p" locks/torch.txt) pyproject.toml
 	$(LOCK) --resolution lowest-direct --extra test --output-file locks/lowest.txt pyproject.toml
 
-locked: $(BIN)/python ## install what the tests need, each file but torch's held against its hash; HASHED_TORCH=1: torch too, as the index has it
+locked: $(BIN)/python ## install what the tests and the documentation need, each file but torch's held against its hash; HASHED_TORCH=1: torch too, as the index has it
 	$(PIP) --require-hashes --no-deps --requirement locks/test.txt
 	$(PIP) $(if $(HASHED_TORCH),--require-hashes --no-deps --requirement locks/torch.txt,--constraint constraints.txt torch)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
-	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-test
+	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-docs $(VENV)/.installed-test
 
 audit: $(TOOLS)/.installed ## check CITATION.cff, look up known vulnerabilities of all that is locked; fails where one is known or cannot be looked up
 	$(TOOLS)/bin/cffconvert --validate

@@ -284,9 +284,8 @@ def check_kpflow(words: list[str]) -> None:
 def check_make(words: list[str]) -> None:
     variables = [word.partition("=")[0] for word in words if "=" in word]
     assert set(variables) <= set(re.findall(r"^(\w+) \?=", MAKEFILE, re.MULTILINE))
-    subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert {word for word in words if "=" not in word} <= set(targets.split())
 
 
 def check_pip(words: list[str]) -> None:

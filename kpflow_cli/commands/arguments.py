@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from kpflow_cli.config.columns import EXIT_STATUS, WIDTH, align_columns, lay_out
@@ -55,6 +56,39 @@ class Parser(argparse.ArgumentParser):
             for name in action.option_strings
             if name.startswith("--")
         ]
+
+
+def place_parser(
+    command: str, usage: str, texts: tuple[str, str], schema: type, place: tuple[str, str]
+) -> Parser:
+    """The parser of a command that takes places beside the KEY=VALUE words of a dataclass.
+
+    Args:
+        texts: description, and epilog with ``{keys}`` where those words stand.
+        place: what help calls one, and says of it.
+    """
+    description, epilog = texts
+    parser = Parser(
+        command,
+        f"{usage} [KEY=VALUE ...]",
+        description,
+        epilog.format(keys=describe_keys(schema)),
+    )
+    name, meaning = place
+    parser.add_argument("word", nargs="*", metavar=name, help=meaning)
+    return parser
+
+
+def read_places(
+    words: list[str], parser: Parser, schema: type[Settings]
+) -> tuple[list[str], Settings]:
+    """Places, also such that have = in their names, and what the other words say. Raises UserError
+    for words that say nothing.
+    """
+    found = parser.read(words).word
+    places = [word for word in found if "=" not in word or Path(word).exists()]
+    others = [word for word in found if word not in places]
+    return places, read_keys(others, schema, "no option")
 
 
 def describe_keys(schema: type) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
+from kpflow_cli.commands.arguments import Parser, place_parser, read_places
 from kpflow_cli.config.keys import Key
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
@@ -60,11 +59,7 @@ class CompareSettings:
 
 def execute(words: list[str]) -> None:
     """Print the comparison of the runs that the arguments name, and write its page."""
-    words = _parser().read(words).word
-    places = [word for word in words if _is_place(word)]
-    settings = read_keys(
-        [word for word in words if not _is_place(word)], CompareSettings, "no option"
-    )
+    places, settings = read_places(words, _parser(), CompareSettings)
     if not places:
         raise UserError(
             "compare takes two runs or more, such as runs/memorypro/gru/<hash>, or a sweep file"
@@ -83,23 +78,15 @@ def execute(words: list[str]) -> None:
         print(write_page(render_comparison(comparison), output), flush=True)
 
 
-def _is_place(word: str) -> bool:
-    """Also a folder with = in its name."""
-    return "=" not in word or Path(word).exists()
-
-
 def _parser() -> Parser:
-    parser = Parser(
+    return place_parser(
         "compare",
-        "RUN RUN ... [KEY=VALUE ...]",
-        _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(CompareSettings)),
+        "RUN RUN ...",
+        (_DESCRIPTION, _EPILOG),
+        CompareSettings,
+        (
+            "RUN",
+            "a run folder, the file of a sweep, or a quoted glob of run folders; the first is "
+            "what the others are held against",
+        ),
     )
-    parser.add_argument(
-        "word",
-        nargs="*",
-        metavar="RUN",
-        help="a run folder, the file of a sweep, or a quoted glob of run folders; the first is "
-        "what the others are held against",
-    )
-    return parser

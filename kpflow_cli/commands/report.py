@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
+from kpflow_cli.commands.arguments import Parser, place_parser, read_places
 from kpflow_cli.config.keys import Key
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
@@ -48,9 +48,7 @@ class ReportSettings:
 
 def execute(words: list[str]) -> None:
     """Write the page of what the arguments name; the last line of output names the file."""
-    words = _parser().read(words).word
-    places = [word for word in words if "=" not in word]
-    settings = read_keys([word for word in words if "=" in word], ReportSettings, "no option")
+    places, settings = read_places(words, _parser(), ReportSettings)
     if len(places) != 1:
         raise UserError(
             "report takes one run folder, sweep file or folder of figures, such as "
@@ -64,16 +62,10 @@ def execute(words: list[str]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(
+    return place_parser(
         "report",
-        "RUN|SWEEP|figures [KEY=VALUE ...]",
-        _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(ReportSettings)),
+        "RUN|SWEEP|figures",
+        (_DESCRIPTION, _EPILOG),
+        ReportSettings,
+        ("PLACE", "a run folder, a sweep file, a folder of figures, or the word figures"),
     )
-    parser.add_argument(
-        "word",
-        nargs="*",
-        metavar="PLACE",
-        help="a run folder, a sweep file, a folder of figures, or the word figures",
-    )
-    return parser

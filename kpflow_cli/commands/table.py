@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
+from kpflow_cli.commands.arguments import Parser, place_parser, read_places
 from kpflow_cli.config.keys import Key
 from kpflow_cli.config.paths import read_path
 from kpflow_cli.errors import UserError
@@ -44,9 +44,7 @@ class TableSettings:
 
 def execute(words: list[str]) -> None:
     """Write the table of the runs that the arguments name."""
-    words = _parser().read(words).word
-    places = [word for word in words if "=" not in word]
-    settings = read_keys([word for word in words if "=" in word], TableSettings, "no option")
+    places, settings = read_places(words, _parser(), TableSettings)
     if len(places) != 1:
         raise UserError(
             "table takes a sweep file or one quoted glob of run folders, such as "
@@ -62,16 +60,13 @@ def execute(words: list[str]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(
+    return place_parser(
         "table",
-        "GLOB_OR_SWEEP [KEY=VALUE ...]",
-        _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(TableSettings)),
+        "GLOB_OR_SWEEP",
+        (_DESCRIPTION, _EPILOG),
+        TableSettings,
+        (
+            "GLOB_OR_SWEEP",
+            "the sweep file that `kpflow run -m` names, or a quoted glob of run folders",
+        ),
     )
-    parser.add_argument(
-        "word",
-        nargs="*",
-        metavar="GLOB_OR_SWEEP",
-        help="the sweep file that `kpflow run -m` names, or a quoted glob of run folders",
-    )
-    return parser

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from kpflow_cli.commands.arguments import Parser, describe_keys, read_keys
+from kpflow_cli.commands.arguments import Parser, place_parser, read_places
 from kpflow_cli.config.keys import Key
 from kpflow_cli.errors import UserError
 
@@ -38,11 +38,7 @@ class WatchSettings:
 
 def execute(words: list[str]) -> None:
     """Show the run that the arguments name until it ends."""
-    words = _parser().read(words).word
-    places = [word for word in words if not word.startswith("every=")]
-    settings = read_keys(
-        [word for word in words if word.startswith("every=")], WatchSettings, "no option"
-    )
+    places, settings = read_places(words, _parser(), WatchSettings)
     if len(places) > 1:
         raise UserError(f"watch takes one run, got {' '.join(places)}")
     from kpflow_cli.listing.naming import find_run, find_running
@@ -57,13 +53,10 @@ def execute(words: list[str]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(
+    return place_parser(
         "watch",
-        "[RUN] [KEY=VALUE ...]",
-        _DESCRIPTION,
-        _EPILOG.format(keys=describe_keys(WatchSettings)),
+        "[RUN]",
+        (_DESCRIPTION, _EPILOG),
+        WatchSettings,
+        ("RUN", "a run folder, or the beginning of its hash"),
     )
-    parser.add_argument(
-        "word", nargs="*", metavar="RUN", help="a run folder, or the beginning of its hash"
-    )
-    return parser

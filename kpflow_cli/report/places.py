@@ -96,6 +96,9 @@ def _render_figures(folder: Path) -> str:
 
 
 def write_page(html: str, path: Path, run_dir: Path | None = None) -> Path:
+    """Write a page, into a run's own folder with its checksum. Raises UserError where it cannot be
+    written.
+    """
     """Write a page to its file, with a checksum where that lies in a run folder; returns the file.
 
     Raises UserError where it cannot be written.

@@ -24,6 +24,8 @@ class ProgressBar(tqdm):  # type: ignore[misc]
     line, has none.
 
     Args:
+        in_logs: whether there are lines without a terminal; not of what writes a line of each piece
+            of work anyway.
         left: seconds that are left, None where that is not known yet; in place of what the mean
             rate makes of it.
         options: of tqdm.
@@ -35,6 +37,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]
         self,
         iterable: Iterable[Any] | None = None,
         *,
+        in_logs: bool = True,
         left: Callable[[], float | None] | None = None,
         bar_format: str = _BAR,
         **options: Any,
@@ -47,6 +50,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]
         if not self.on_terminal:
             # how often a line is due is decided where it is written
             options |= {"mininterval": 0.0, "miniters": 1, "dynamic_ncols": False}
+            options["disable"] = options.get("disable", False) or not in_logs
             title = f"{options['desc']}: " if options.get("desc") else ""
             bar_format = bar_format.replace("{l_bar}{bar}|", title + "{percentage:.0f}%")
             bar_format = bar_format.replace(" |{bar}|", "")

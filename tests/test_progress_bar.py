@@ -93,6 +93,15 @@ def test_a_bar_that_does_not_stay_leaves_nothing_of_a_short_work(
     assert log.getvalue().count("\n") == lines
 
 
+def test_what_tells_of_each_piece_anyway_has_no_lines(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(clock, monkeypatch)
+    for _ in ProgressBar(range(4), in_logs=False):
+        clock.now += 100
+    assert not log.getvalue()
+
+
 def test_a_bar_that_waits_shows_nothing_before(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ def _sizes(settings: Settings) -> list[Size]:
 def _product_rows(settings: Settings, instances: _Instances) -> Iterator[dict[str, Any]]:
     base, *scaled = _sizes(settings)
     todo = [(name, size) for name in MODELS for size in (base, *scaled)]
-    for name, size in ProgressBar(todo, desc="products", unit="size", leave=False):
+    for name, size in ProgressBar(todo, desc="products", unit="size", leave=False, in_logs=False):
         generator = torch.Generator().manual_seed(settings.seed)
         # larger problems take longer and vary less
         rounds = settings.rounds if size == base else min(settings.rounds, 2)
@@ -137,7 +137,8 @@ def _statistic_rows(settings: Settings, instance: Instance) -> list[dict[str, An
     size = dict(zip("BTn", instance.ntk.in_shape, strict=True))
 
     def rows(way: str, found: Iterator[Timed]) -> Iterator[dict[str, Any]]:
-        for timed in ProgressBar(found, desc=f"statistics, {way}", unit="statistic", leave=False):
+        title = f"statistics, {way}"
+        for timed in ProgressBar(found, desc=title, unit="statistic", leave=False, in_logs=False):
             estimate = timed.estimate
             ProgressBar.write(
                 f"{way:<12}{timed.statistic:<22}{estimate!s:<40}{timed.seconds:8.1f} "

@@ -84,7 +84,7 @@ def foreign_files(run_dir: Path) -> list[str]:
         elif entry.name == TRACKER:
             continue
         elif entry.is_dir() or not (
-            _is_own(entry) or entry.name in (CONFIG, REPORT) or entry.name in recorded
+            _is_own(entry) or entry.name == CONFIG or entry.name in recorded
         ):
             foreign.append(entry.name)
     return sorted(foreign)
@@ -117,7 +117,7 @@ def _is_own(entry: Path) -> bool:
     """Whether a run leaves such an entry where it dies in its first moments, or where its folder is
     being removed while it writes; what is in it is checked when it is read.
     """
-    names = (LOCK, CHECKPOINTS, PLOTS, STATUS, MANIFEST, SUMMARY, TRACKER)
+    names = (LOCK, CHECKPOINTS, PLOTS, STATUS, MANIFEST, SUMMARY, REPORT, TRACKER)
     beside = (entry.with_name(CHECKPOINTS), entry.with_name(MANIFEST))
     return (
         entry.name in names

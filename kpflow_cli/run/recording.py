@@ -160,8 +160,10 @@ class Recording:
         if not summary:
             summary = self._summarize("complete", self._folder.read_tables())
             changed.append(SUMMARY)
-        if self.was_complete and (self._damaged or changed):
+        if self.was_complete and self._drawn != set(self._status.get("plots", ())):
             self._folder.write_status({**self._status, "plots": sorted(self._drawn)})
+        elif self.was_complete and (self._damaged or changed):
+            self._folder.write_manifest()
         if self.was_complete and self._is_page_wanted and not self._folder.has(REPORT):
             self._write_page()
         tell(summary)

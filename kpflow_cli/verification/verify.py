@@ -42,7 +42,7 @@ def verify(config: DictConfig) -> None:
     )
     print(f"{'quantity':<{_NAME_WIDTH}}  relative error")
     errors = []
-    for comparison in ProgressBar(comparisons(plan), unit="quantity", leave=False):
+    for comparison in ProgressBar(comparisons(plan), unit="quantity", leave=False, in_logs=False):
         error = comparison.relative_error
         errors.append(error)
         # not a number is no small number

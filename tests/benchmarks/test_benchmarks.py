@@ -194,6 +194,7 @@ def test_command_writes_tables_and_plot(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out" / "plots").iterdir()} == {
         "bench.png",
         "bench.pdf",
+        "bench.svg",
     }
 
 

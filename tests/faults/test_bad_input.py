@@ -171,6 +171,9 @@ def test_words() -> None:
 COMMANDS = {
     "table": ["output=", "columns=", "--help", "a", "*"],
     "claims": ["--x", "a", "."],
+    "measure": ["model.target=", "weights=", "inputs=", "run=", "seed=", "analysis.", "--help"],
+    "report": ["output=", "charts=", "figures", "a", ".", "--help"],
+    "compare": ["output=", "a", "b", ".", "--help"],
     "runs": ["sort=", "status=", "run=", "--csv", "--open", "--remove", "--yes", "a", ".", "0a1b"],
     "watch": ["every=", "a", ".", "0a1b"],
     "list": ["--config-dir", "-cd", "a"],

@@ -234,6 +234,16 @@ def test_what_a_removal_under_a_run_leaves_is_taken_over(run_dir: Path) -> None:
         assert (run_dir / "config.yaml").exists()
 
 
+@pytest.mark.parametrize("name", ["summary.txt", "report.html", "run.json"])
+def test_what_is_written_of_a_run_is_its_own(name: str, run_dir: Path) -> None:
+    """Also where its configuration is lost, as by a start that died or a removal under way."""
+    (run_dir / "config.yaml").unlink(missing_ok=True)
+    (run_dir / name).write_text("of this run")
+    with open_run_folder(run_dir, IDENTITY):
+        assert (run_dir / "config.yaml").exists()
+        assert (run_dir / name).read_text() == "of this run"
+
+
 @pytest.mark.parametrize("fate", ["renamed", "removed", "replaced"])
 def test_a_folder_that_is_lost_under_a_run_is_left_alone(
     fate: str, run_dir: Path, tmp_path: Path

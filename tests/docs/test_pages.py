@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 
 import kpflow_cli as kp
+from kpflow_cli.config.declarations import keys_of
+from kpflow_cli.config.schema import Run
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -42,6 +44,20 @@ def _load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def test_tables_of_keys_have_every_key_its_values_and_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "building")
+    tabulate = _load("configuration_keys")._tabulate
+    values = dict.fromkeys(keys_of(Run).declared, 1) | {"device": "cuda", "run_dir": "???"}
+    rows = [row.astext().split("\n\n") for row in tabulate("", keys_of(Run), values)[0][-1]]
+    assert [row[0] for row in rows] == list(values)
+    assert ["dtype", "precision of training and measuring", "float32, float64", "1"] in rows
+    assert {row[0]: row[3] for row in rows}["run_dir"] == "to be given"
+    missing = tabulate("model.", keys_of(Run), {"seed": 0})
+    assert missing.astext().count("the class's own") == len(values) - 1
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "run.layout",
         "run.manifest",
         "run.reading",
+        "run.standing",
         "run.summary",
         "run.whole_files",
         "sweeps",

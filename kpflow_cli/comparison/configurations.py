@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from kpflow_cli.comparison.places import ComparedRun
 from kpflow_cli.config.plugins import TARGET
 from kpflow_cli.errors import UserError
+from kpflow_cli.run.identity import write_value
 from kpflow_cli.sweeps.table import differing_keys
 
 # a name that says it all in a legend is no longer than this
@@ -113,10 +113,3 @@ def _write_short(key: str, value: Any) -> str:
         return f"{value:.4g}"
     written = write_value(value)
     return written.rpartition(".")[2] if _is_class(key) else written
-
-
-def write_value(value: Any) -> str:
-    """A value as a configuration has it, in a line."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from kpflow_cli.comparison.comparison import ComparedQuantity, Comparison, Quantity
-from kpflow_cli.comparison.configurations import Configuration, write_value
+from kpflow_cli.comparison.configurations import Configuration
 from kpflow_cli.comparison.differences import Difference
 from kpflow_cli.comparison.values import Value
 from kpflow_cli.estimators.estimate import Estimate
+from kpflow_cli.run.identity import write_value
 
 _WIDTH = 100
 # what the words beside a difference mean

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from kpflow_cli.comparison.comparison import Comparison, Quantity
-from kpflow_cli.comparison.configurations import Configuration, write_value
+from kpflow_cli.comparison.configurations import Configuration
 from kpflow_cli.comparison.differences import CONFIDENCE, Difference
 from kpflow_cli.comparison.terminal import write_amount, write_measured, write_ratio
 from kpflow_cli.comparison.values import Value
@@ -22,6 +22,7 @@ from kpflow_cli.report.table import (
     render_pairs,
     render_table,
 )
+from kpflow_cli.run.identity import write_value
 
 _QUANTITY = Column(
     "quantity",

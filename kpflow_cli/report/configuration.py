@@ -113,13 +113,6 @@ def write_override(name: str, value: Any, *, adds: bool = False) -> str:
     return f"{'+' if adds else ''}{name}={_write(value)}"
 
 
-def write_value(value: Any) -> str:
-    """A value for people, in a line."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 def _write(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_write, value))}]"

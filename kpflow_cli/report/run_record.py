@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,8 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.report.page import Tone
 from kpflow_cli.run.layout import CONFIG, MANIFEST, PLOTS, STATUS
 from kpflow_cli.run.manifest import checksum, read_manifest
-from kpflow_cli.run.reading import in_use, read_status
+from kpflow_cli.run.standing import read_standing
 
-# of a run at work: its status and the checksum of it are written one after the other
-_LOOKS, _LOOK_SECONDS = 5, 0.1
 _CONTINUES = "the same command continues it"
 
 
@@ -35,17 +32,17 @@ class RunRecord:
         tables: sound CSV files by their stems.
         plots: SVG files of its plots by their stems, of a run that is whole.
         damaged: what is not as it was written, a line each.
-        is_at_work: whether a process works on it.
+        standing: a word of ``kpflow_cli.run.standing.STANDINGS``.
         written: when run.json was, in seconds since 1970; None where it was not.
     """
 
     name: str
+    standing: str
     status: Mapping[str, Any]
     config: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
     plots: Mapping[str, bytes] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
-    is_at_work: bool = False
     written: float | None = None
 
 
@@ -60,13 +57,8 @@ class State:
 
 def read_record(folder: Path) -> RunRecord:
     """The run of a folder, whatever of it is there. Raises UserError where nothing is."""
-    at_work = in_use(folder)
-    status = read_status(folder)
-    for _ in range(_LOOKS if at_work else 0):
-        if status:
-            break
-        time.sleep(_LOOK_SECONDS)
-        status = read_status(folder)
+    standing, status = read_standing(folder)
+    at_work = standing == "running"
     config = status.get("config") or _read_config(folder)
     damaged: list[str] = [] if status else [f"{STATUS}: not there as it was written"]
     # a run at work writes each file whole, and its checksum after it
@@ -82,24 +74,24 @@ def read_record(folder: Path) -> RunRecord:
     written = (folder / STATUS).stat().st_mtime if status else None
     # of other plots nobody knows what they were drawn from
     plots = _read_plots(folder, checksums) if checksums and not damaged else {}
-    return RunRecord(folder.name, status, config, tables, plots, tuple(damaged), at_work, written)
+    return RunRecord(folder.name, standing, status, config, tables, plots, tuple(damaged), written)
 
 
-def describe_state(status: Mapping[str, Any], *, is_at_work: bool) -> State:
-    """How far a run is, from its run.json: finished, running, interrupted, diverged, failed."""
+def describe_state(standing: str, status: Mapping[str, Any]) -> State:
+    """How far a run is, from ``kpflow_cli.run.standing.read_standing``."""
+    if not status:
+        return State(standing, "doubtful", f"{STATUS} is not there as it was written")
     steps, step = status.get("steps"), status.get("step")
     where = f"at step {step} of {steps}"
-    match status.get("status"):
+    match standing:
         case "complete":
             took = in_words(float(status.get("duration", 0.0)))
-            return State("finished", "good", f"all {steps} steps, in {took}")
-        case "running" if is_at_work:
-            return State("running", "active", where)
-        case "running" | "interrupted":
-            return State("interrupted", "doubtful", f"{where}; {_CONTINUES}")
-        case "diverged" | "failed" as word:
-            return State(word, "bad", f"{where}: {status.get('error', 'nobody knows why')}")
-    return State("unknown", "doubtful", f"{STATUS} is not there as it was written")
+            return State(standing, "good", f"all {steps} steps, in {took}")
+        case "running":
+            return State(standing, "active", where)
+        case "interrupted":
+            return State(standing, "doubtful", f"{where}; {_CONTINUES}")
+    return State(standing, "bad", f"{where}: {status.get('error', 'nobody knows why')}")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

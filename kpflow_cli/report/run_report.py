@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from kpflow_cli.durations import in_words
-from kpflow_cli.report.configuration import Explained, explain, write_value
+from kpflow_cli.report.configuration import Explained, explain
 from kpflow_cli.report.page import Page, Section, render, render_page
 from kpflow_cli.report.run_drawings import Charts, Plots, draw_all
 from kpflow_cli.report.run_record import RunRecord, describe_state
@@ -24,6 +24,7 @@ from kpflow_cli.report.table import (
     render_table,
     write_number,
 )
+from kpflow_cli.run.identity import write_value
 from kpflow_cli.run.summary import summarize
 
 # a page of a run at work is read again after so many seconds
@@ -35,7 +36,7 @@ def render_run(record: RunRecord, plots: Plots, charts: Charts | None = None) ->
     cannot be drawn, or with ``charts`` in the place of those that it has. The same record gives the
     same bytes.
     """
-    state = describe_state(record.status, is_at_work=record.is_at_work)
+    state = describe_state(record.standing, record.status)
     explained = explain(record.config) if record.config else None
     drawn = draw_all(record, plots, charts)
     sections = [

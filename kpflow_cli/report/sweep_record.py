@@ -14,7 +14,8 @@ import pandas as pd
 from kpflow_cli.config.validation import with_later_keys
 from kpflow_cli.report.run_record import State, describe_state
 from kpflow_cli.run.identity import flatten_keys
-from kpflow_cli.run.reading import in_use, is_complete, read_status
+from kpflow_cli.run.reading import is_complete
+from kpflow_cli.run.standing import read_standing
 from kpflow_cli.sweeps.run_rows import read_rows
 from kpflow_cli.sweeps.sweep_file import read_sweep
 from kpflow_cli.sweeps.table import differing_keys, order_of
@@ -63,7 +64,8 @@ class SweepRecord:
 def read_sweep_record(path: Path) -> SweepRecord:
     """The sweep of a sweep file. Raises UserError for another file."""
     folders = read_sweep(path)
-    statuses = {folder: read_status(folder) for folder in folders}
+    standings = {folder: read_standing(folder) for folder in folders}
+    statuses = {folder: status for folder, (_, status) in standings.items()}
     begun = [folder for folder in folders if statuses[folder]]
     configurations = {
         folder: flatten_keys(with_later_keys(statuses[folder]["config"])) for folder in begun
@@ -73,7 +75,7 @@ def read_sweep_record(path: Path) -> SweepRecord:
     runs = [
         SweptRun(
             folder.name,
-            _describe(folder, statuses[folder]),
+            _describe(folder, *standings[folder]),
             statuses[folder].get("step"),
             {key: configurations[folder].get(key) for key in keys}
             if folder in configurations
@@ -88,13 +90,12 @@ def read_sweep_record(path: Path) -> SweepRecord:
     return SweepRecord(path.stem, keys, quantities, runs)
 
 
-def _describe(folder: Path, status: Mapping[str, Any]) -> State:
-    if not status:
+def _describe(folder: Path, standing: str, status: Mapping[str, Any]) -> State:
+    if not folder.exists():
         return State("not begun", "plain")
-    word = status.get("status")
-    if word == "complete" and not is_complete(folder):
+    if standing == "complete" and not is_complete(folder):
         return State("damaged", "bad", "the command that made the run writes its tables again")
-    return describe_state(status, is_at_work=word == "running" and in_use(folder))
+    return describe_state(standing, status)
 
 
 def _read_last_numbers(folders: Sequence[Path]) -> dict[Path, dict[str, LastNumber]]:

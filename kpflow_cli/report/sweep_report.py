@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from kpflow_cli.report.configuration import write_value
 from kpflow_cli.report.page import Page, Section, read_template, render, render_page
 from kpflow_cli.report.sweep_record import SweepRecord, SweptRun
 from kpflow_cli.report.table import Cell, Column, Table, number_cell, render_table
+from kpflow_cli.run.identity import write_value
 
 _RUNS = "runs-table"
 # what stands in the table at once, as far as runs have it; the rest when it is asked for
@@ -31,15 +31,15 @@ def render_sweep(record: SweepRecord) -> str:
     """The page of a sweep as one HTML file. The same record gives the same bytes."""
     counts = Counter(run.state.word for run in record.runs)
     states = [f"{count} {word}" for word, count in counts.most_common()]
-    all_finished = set(counts) == {"finished"}
+    all_complete = set(counts) == {"complete"}
     return render_page(
         Page(
             "Sweep",
             record.name,
             [*_draw_heat_map(record), _list_runs(record)],
-            status="finished" if all_finished else "",
+            status="complete" if all_complete else "",
             tone="good",
-            told="" if all_finished else ", ".join(states),
+            told="" if all_complete else ", ".join(states),
             facts={
                 "runs": str(len(record.runs)),
                 "keys that differ": ", ".join(record.keys) or "none",

@@ -68,3 +68,10 @@ def flatten_keys(node: object, prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         found |= flatten_keys(value, f"{prefix}.{key}" if prefix else str(key))
     return found
+
+
+def write_value(value: Any) -> str:
+    """A value of a configuration for people, in a line."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -95,7 +95,7 @@ def test_a_finished_run_shows_all_its_plots_and_numbers(finished: Path) -> None:
     assert names_of(page)[:2] == ["summary", "changes"]
     for name in PLOT_NAMES:
         assert section(page, name).one("svg").find("path")
-    assert page.one("span", class_="status tone-good").text == "finished"
+    assert page.one("span", class_="status tone-good").text == "complete"
     table = read_tables(finished)["measurements"]
     last = table[table["step"] == table["step"].max()]
     rows = table_rows(page, "measurements-table")

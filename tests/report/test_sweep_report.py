@@ -31,7 +31,7 @@ def test_each_run_has_a_row_of_its_last_numbers(sweep: Path) -> None:
     for row, place in zip(rows, expected, strict=True):
         gain, units, seed = POINTS[place]
         assert (float(row["model.gain"]), row["model.units"]) == (gain, str(units))
-        assert (row["seed"], row["state"], row["step"]) == (str(seed), "finished", "40")
+        assert (row["seed"], row["state"], row["step"]) == (str(seed), "complete", "40")
         tables = tables_of(place)
         training, measured = tables["training"], tables["measurements"]
         assert row["loss"] == write_number(training["loss"].iloc[-1])
@@ -64,7 +64,7 @@ def test_runs_that_are_not_complete_say_so(tmp_path: Path) -> None:
     runs_dir = tmp_path / "runs"
     tables = tables_of(0)
     states: dict[str, dict[str, Any]] = {
-        "finished": {},
+        "complete": {},
         "interrupted": {"status": "running"},
         "diverged": {"status": "diverged", "error": "loss is not a number"},
         "damaged": {},

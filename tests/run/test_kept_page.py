@@ -109,7 +109,7 @@ def test_the_page_is_that_of_the_command(tmp_path: Path) -> None:
     folder = tmp_path / "one"
     html = (folder / "report.html").read_text()
     page = check_page(html)
-    assert page.one("span", class_="status tone-good").text == "finished"
+    assert page.one("span", class_="status tone-good").text == "complete"
     last = measured_steps(folder)[-1]
     assert f"Measured at step {last}:" in page.one("div", id="measurements-table").text
     assert table_rows(page, "configuration-table") == table_rows(

@@ -75,7 +75,8 @@
       head.textContent.trim().toLowerCase().replaceAll(" ", "_"));
     const rows = [...table.tBodies[0].rows];
     const input = make("input", { type: "search", autocomplete: "off", spellcheck: false });
-    const count = make("p", { className: "hint" }, `${rows.length} rows`);
+    const all = `${rows.length} row${rows.length === 1 ? "" : "s"}`;
+    const count = make("p", { className: "hint" }, all);
     count.setAttribute("role", "status");
     input.addEventListener("input", () => {
       const terms = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -84,7 +85,7 @@
         row.hidden = !terms.every((term) => holds(row, term, names));
         shown += !row.hidden;
       });
-      count.textContent = terms.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+      count.textContent = terms.length ? `${shown} of ${all}` : all;
       table.dispatchEvent(new Event("filtered"));
     });
     const label = make("label", {}, "Show rows with (words, or column=value, column<value)", input);

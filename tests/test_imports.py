@@ -288,6 +288,7 @@ ALLOWED = {
 HYDRA_USERS = {
     "kpflow_cli.config.combinations",
     "kpflow_cli.config.command_line",
+    "kpflow_cli.config.compositions",
     "kpflow_cli.config.grid",
     "kpflow_cli.sweeps.launchers",
 }

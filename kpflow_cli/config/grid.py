@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from kpflow_cli.config.combinations import (
     Axis,
@@ -27,22 +23,17 @@ from kpflow_cli.config.combinations import (
     write_params,
 )
 from kpflow_cli.config.command_line import explain_errors
+from kpflow_cli.config.compositions import Choices, Composition, Compositions
 from kpflow_cli.config.declarations import keys_of
-from kpflow_cli.config.schema import GROUPS, Run
+from kpflow_cli.config.plain_values import PointsOfOneStructure
+from kpflow_cli.config.schema import Run
 from kpflow_cli.config.validation import (
     check_plain,
     check_values,
     read_only,
-    resolve,
     with_later_keys,
 )
 from kpflow_cli.errors import UserError
-
-# one value that follows one other, of any depth that a person would write
-_REFERENCE, _DEEPEST = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}"), 8
-
-# the chosen entry of each group by name, None where none is
-Choices = dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -127,15 +118,6 @@ def _composing() -> Iterator[None]:
         yield
 
 
-def _params(config: DictConfig) -> DictConfig | dict[str, str]:
-    """The values that Hydra's own node adds for keys to be swept."""
-    sweeper = config.hydra.sweeper
-    params = sweeper.get("params") if isinstance(sweeper, DictConfig) else sweeper
-    if params is not None and not isinstance(params, DictConfig):
-        raise UserError(f"hydra.sweeper={sweeper}: its params map keys to the values to sweep")
-    return params or {}
-
-
 def _parser() -> OverridesParser:
     """It knows the choices of the groups, which glob() asks for."""
     loaded = GlobalHydra.instance().hydra
@@ -163,7 +145,7 @@ def _compose_points(
     first = composed.at(first_point([axis for axis in axes if not _may_be_value(axis)])).config
     swept = {axis.key for axis in axes if axis.swept}
     plain = {axis.key for axis in axes if _may_be_value(axis) and _is_value(first, axis.key)}
-    bases: dict[tuple[str, ...], _Base] = {}
+    bases: dict[tuple[str, ...], PointsOfOneStructure] = {}
     parsed: dict[str, Any] = {}
     found = []
     for point in list_points(axes):
@@ -174,7 +156,7 @@ def _compose_points(
             if not all(_is_value(base.config, key) for key in plain):
                 # with values, so that Hydra refuses a key that is not there
                 base = composed.at(point)
-            bases[structure] = _Base(base)
+            bases[structure] = PointsOfOneStructure(base)
         changed = {axis.key: each for axis, each in of_axes if axis.key in plain}
         for each in changed.values():
             if each not in parsed:
@@ -188,93 +170,7 @@ def _compose_points(
     return found
 
 
-class _Base:
-    """What the points have in common that differ in plain values only."""
-
-    def __init__(self, composition: _Composition) -> None:
-        self.choices, self._config = composition.choices, composition.config
-        written: Any = OmegaConf.to_container(self._config)
-        self._written: dict[str, Any] = written
-        self._following = _list_following(written)
-
-    def typed(self, key: str, value: Any) -> Any:
-        """A value of the type of the one that it replaces, as far as whole numbers go; of no type
-        that would not hold it exactly.
-        """
-        whole = type(value) is int and abs(value) < 2**53
-        return float(value) if whole and isinstance(value_at(self._written, key), float) else value
-
-    def values(self, changed: dict[str, Any]) -> dict[str, Any]:
-        """All values with some of them changed."""
-        values = dict(self._written)
-        copied: dict[str, dict[str, Any]] = {"": values}
-        for key, value in changed.items():
-            _put(copied, key, value)
-        try:
-            for key, written in self._following.items():
-                if value_at(values, key) == written:
-                    _put(copied, key, _follow(values, written))
-        except _NotPlainError:
-            return self._resolve(changed)
-        return self._resolve(changed) if _interpolates(changed) else values
-
-    def _resolve(self, changed: dict[str, Any]) -> dict[str, Any]:
-        """The same by OmegaConf, which knows every way in which one value follows others."""
-        config = copy.deepcopy(self._config)
-        for key, value in changed.items():
-            OmegaConf.update(config, key, value)
-        return resolve(config)
-
-
-def _put(copied: dict[str, dict[str, Any]], key: str, value: Any) -> None:
-    """Set a value in ``copied[""]``; the groups on the way are copied once, and remembered by their
-    keys.
-    """
-    group, _, name = key.rpartition(".")
-    if group not in copied:
-        _put(copied, group, dict(value_at(copied[""], group)))
-        copied[group] = value_at(copied[""], group)
-    copied[group][name] = value
-
-
-class _NotPlainError(Exception):
-    """A value follows others in a way that is left to OmegaConf."""
-
-
-def _list_following(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Each value that follows others, as it is written, by its key."""
-    found: dict[str, Any] = {}
-    for name, value in node.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict):
-            found |= _list_following(value, f"{key}.")
-        elif _interpolates(value):
-            found[key] = value
-    return found
-
-
-def _follow(values: dict[str, Any], written: Any, depth: int = 0) -> Any:
-    """The plain value that ``${some.key}`` leads to."""
-    named = _REFERENCE.fullmatch(written) if isinstance(written, str) else None
-    if named is None or depth > _DEEPEST:
-        raise _NotPlainError
-    try:
-        value = value_at(values, named[1])
-    except (KeyError, TypeError):
-        raise _NotPlainError from None
-    if isinstance(value, dict | list):
-        raise _NotPlainError
-    return _follow(values, value, depth + 1) if _interpolates(value) else value
-
-
-def _interpolates(node: object) -> bool:
-    """Whether a value follows another, anywhere in plain values."""
-    if isinstance(node, dict | list):
-        return any(map(_interpolates, node.values() if isinstance(node, dict) else node))
-    return isinstance(node, str) and "${" in node
-
-
-def _compose_one(overrides: list[str], config_name: str) -> _Composition:
+def _compose_one(overrides: list[str], config_name: str) -> Composition:
     axes = list_axes(_parser().parse_overrides(overrides))
     several = any(axis.swept for axis in axes)
     found = None if several else Compositions(config_name).at(overrides)
@@ -282,45 +178,6 @@ def _compose_one(overrides: list[str], config_name: str) -> _Composition:
         told = [each for each in overrides if not each.startswith("hydra.searchpath")]
         raise UserError(f"{' '.join(told)}: asks for a grid of runs; `kpflow run -m` makes them")
     return found
-
-
-@dataclass(frozen=True)
-class _Composition:
-    """What Hydra makes of overrides: the configuration without Hydra's own node, and what that says
-    of the choices, of keys to be swept, and whether it asks for a sweep.
-    """
-
-    config: DictConfig
-    choices: Choices
-    params: DictConfig | dict[str, str]
-    is_sweep: bool
-
-
-class Compositions:
-    """What Hydra has composed, by its overrides: each takes a tenth of a second, and several grids
-    share most of them.
-    """
-
-    def __init__(self, config_name: str = "config") -> None:
-        self._config_name = config_name
-        self._known: dict[tuple[str, ...], _Composition] = {}
-
-    def at(self, point: Sequence[str]) -> _Composition:
-        """That of a point's overrides."""
-        key = tuple(point)
-        if key not in self._known:
-            self._known[key] = _take_apart(
-                compose(self._config_name, list(point), return_hydra_config=True)
-            )
-        return self._known[key]
-
-
-def _take_apart(config: DictConfig) -> _Composition:
-    choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
-    params, is_sweep = _params(config), config.hydra.mode == RunMode.MULTIRUN
-    with open_dict(config):
-        del config["hydra"]
-    return _Composition(config, choices, params, is_sweep)
 
 
 def _make_point(values: dict[str, Any], choices: Choices, swept: tuple[str, ...]) -> GridPoint:
@@ -339,11 +196,3 @@ def _is_value(config: DictConfig, key: str) -> bool:
         and name in node
         and not OmegaConf.is_dict(node._get_node(name))
     )
-
-
-def value_at(values: dict[str, Any], key: str) -> Any:
-    """The value of a key such as ``model.gain`` in plain values."""
-    found: Any = values
-    for name in key.split("."):
-        found = found[name]
-    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kpflow_cli.attempts import Failure, raise_failures
-from kpflow_cli.config.grid import Compositions
+from kpflow_cli.config.compositions import Compositions
 from kpflow_cli.config.paths import refuse_unwritable
 from kpflow_cli.errors import FailedRunError, UserError
 from kpflow_cli.reproduction.runs import FigureRun, compose_runs, describe_cost, find_missing

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpflow_cli.config.grid import Compositions, grid, value_at
+from kpflow_cli.config.compositions import Compositions
+from kpflow_cli.config.grid import grid
+from kpflow_cli.config.plain_values import value_at
 from kpflow_cli.config.validation import identity
 from kpflow_cli.durations import in_words
 from kpflow_cli.errors import FailedRunError, UserError

@@ -10,7 +10,8 @@ import tracemalloc
 import pytest
 from small_runs import SMALL
 
-from kpflow_cli.config.grid import grid, value_at
+from kpflow_cli.config.grid import grid
+from kpflow_cli.config.plain_values import value_at
 from kpflow_cli.errors import UserError
 
 

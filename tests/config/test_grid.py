@@ -11,8 +11,9 @@ from hydra.errors import MissingConfigException
 from small_runs import SMALL, small_config
 
 from kpflow_cli.config.command_line import explain
-from kpflow_cli.config.grid import GridPoint, grid, value_at
+from kpflow_cli.config.grid import GridPoint, grid
 from kpflow_cli.config.groups import describe_choices
+from kpflow_cli.config.plain_values import value_at
 from kpflow_cli.config.validation import check, identity
 from kpflow_cli.errors import UserError
 

@@ -137,15 +137,15 @@ def test_a_page_that_is_asked_for_later_is_written(made: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["model=custom", "model.target=nets.Net", "model.units=7"],
-        ["model=lstm", "model._target_=nets.Net"],
+        ["model=custom", "model.target=own_lstm.Net", "model.units=7"],
+        ["model=lstm", "model._target_=own_lstm.Net"],
     ],
 )
 def test_code_of_ones_own_is_left_to_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]
 ) -> None:
     """It may have changed since: only the run itself builds a network of it."""
-    (tmp_path / "nets.py").write_text(
+    (tmp_path / "own_lstm.py").write_text(
         "from kpflow_cli.models.stacked import LSTM\n\n\nclass Net(LSTM):\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)

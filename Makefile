@@ -76,16 +76,16 @@ lock: $(TOOLS)/.installed ## write locks/ anew from pyproject.toml and constrain
 	@mkdir -p locks
 	echo torch | $(LOCK) --constraint constraints.txt --output-file locks/torch.txt -
 # what makes the pages wants 3.11.5
-	$(subst version 3.11,version 3.11.5,$(LOCK)) --constraint constraints.txt --extra test --extra docs --output-file locks/test.txt \
+	$(subst version 3.11,version 3.11.5,$(LOCK)) --constraint constraints.txt --extra test --extra docs --extra browser --output-file locks/test.txt \
 		--no-emit-package torch $$(sed -n "s/^\([a-z0-9-]*\)==.*'linux'.*/--no-emit-package \1/p" locks/torch.txt) pyproject.toml
 	$(LOCK) --resolution lowest-direct --extra test --output-file locks/lowest.txt pyproject.toml
 
-locked: $(BIN)/python ## install what the tests and the documentation need, each file but torch's held against its hash; HASHED_TORCH=1: torch too, as the index has it
+locked: $(BIN)/python ## install what the tests, the documentation and the browser tests need, each file but torch's held against its hash; HASHED_TORCH=1: torch too, as the index has it
 	$(PIP) --require-hashes --no-deps --requirement locks/test.txt
 	$(PIP) $(if $(HASHED_TORCH),--require-hashes --no-deps --requirement locks/torch.txt,--constraint constraints.txt torch)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
-	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-docs $(VENV)/.installed-test
+	@touch $(VENV)/.installed $(VENV)/.installed-optim $(VENV)/.installed-docs $(VENV)/.installed-browser $(VENV)/.installed-test
 
 audit: $(TOOLS)/.installed ## check CITATION.cff, look up known vulnerabilities of all that is locked; fails where one is known or cannot be looked up
 	$(TOOLS)/bin/cffconvert --validate

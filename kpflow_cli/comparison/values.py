@@ -5,6 +5,7 @@ several seeds their mean with the spread among them.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,16 @@ TRAINING = "training"
 ErrorKind = Literal["exact", "probes", "bound", "unknown", "none", "seeds"]
 # quantities whose error is the residual of an iteration, which bounds it
 _BOUNDED = ("operator_norm",)
+# of operators without negative eigenvalues
+_SHARES = ("alignment", "random_core_alignment", "target_overlap", "accuracy")
+_NOT_NEGATIVE = (
+    "trace",
+    "frobenius_norm",
+    "operator_norm",
+    "rayleigh_quotient",
+    "loss",
+    "evaluation_loss",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,16 @@ def pool(rows: pd.DataFrame, runs: int) -> pd.DataFrame:
         count=runs,
         spread=spread,
     )
+
+
+def find_range(name: tuple[str, str, str]) -> tuple[float, float]:
+    """Where a quantity, by ``QUANTITY``, can be."""
+    quantity = re.sub(r"_\d+$", "", name[1])
+    if quantity in _SHARES:
+        return 0.0, 1.0
+    if quantity == "effective_rank":
+        return 1.0, math.inf
+    return (0.0 if quantity in _NOT_NEGATIVE else -math.inf), math.inf
 
 
 def _error_kinds(rows: pd.DataFrame) -> pd.Series:

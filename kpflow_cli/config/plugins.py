@@ -98,14 +98,18 @@ def construct(group: str, node: DictConfig, **changes: Any) -> Any:
     """The task, model or tracker of a configuration node: ``_target_`` called with the other keys,
     ``changes`` in place of them or besides.
 
-    Raises UserError where that cannot be, or makes an object of another kind.
+    Raises UserError where that cannot be, where its constructor raises ValueError, as for keys that
+    do not go together, and where it makes an object of another kind.
     """
     keys = OmegaConf.to_container(node)
     assert isinstance(keys, dict)
     name = keys.pop(TARGET)
     found, values = find_class(group, name), {str(key): keys[key] for key in keys} | changes
     _refuse_misfit(group, name, found, values)
-    made = found(**values)
+    try:
+        made = found(**values)
+    except ValueError as error:
+        raise UserError(f"{group}: {name.rpartition('.')[2]} refuses its keys ({error})") from error
     if not isinstance(made, _find_kind(group)):
         raise _other_kind(group, name)
     return made

@@ -108,7 +108,9 @@ def draw_spectra(tables: Tables) -> StyledFigure:
     names = {
         operator: name for operator, name in NAMES.items() if operator in set(spectra["operator"])
     }
-    figure, [values, shares] = lay_out_panels(2, len(names), panel_size=(1.9, 1.8), sharex=True)
+    # one alone has to be as wide as its title
+    width = 1.9 if len(names) > 1 else 2.8
+    figure, [values, shares] = lay_out_panels(2, len(names), panel_size=(width, 1.8), sharex=True)
     for value, share, (operator, name) in zip(values, shares, names.items(), strict=True):
         for step, colour, style in zip(steps, pick_shades(len(steps)), LINE_STYLES, strict=False):
             found = spectra[(spectra["operator"] == operator) & (spectra["step"] == step)]
@@ -125,7 +127,7 @@ def draw_spectra(tables: Tables) -> StyledFigure:
         share.set(ylim=(0, min(1.05, share.get_ylim()[1])), xlabel="index")
         share.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     values[0].set_ylabel("value")
-    shares[0].set_ylabel("cumulative share of variance")
+    shares[0].set_ylabel("share of variance, summed")
     handles = dict(zip(*reversed(values[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
     return figure

@@ -10,7 +10,7 @@ from kpflow_cli.comparison.comparison import Comparison, Quantity
 from kpflow_cli.comparison.configurations import Configuration
 from kpflow_cli.comparison.differences import CONFIDENCE, Difference
 from kpflow_cli.comparison.terminal import write_amount, write_measured, write_ratio
-from kpflow_cli.comparison.values import Value
+from kpflow_cli.comparison.values import Value, find_range
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.report.comparison_curves import draw_sections
 from kpflow_cli.report.page import Page, Section, render, render_page
@@ -152,7 +152,7 @@ def _list_quantities(comparison: Comparison) -> Section:
             [
                 Cell(_name(row.name)),
                 _value_cell(value),
-                Cell(_write_interval(value)),
+                Cell(_write_interval(row.name, value)),
                 number_cell(value.spread),
             ]
             for row in comparison.quantities
@@ -216,9 +216,11 @@ def _value_cell(value: Value) -> Cell:
     return Cell(_in_page(shown), value.value)
 
 
-def _write_interval(value: Value) -> str:
+def _write_interval(name: tuple[str, str, str], value: Value) -> str:
+    """As far as the quantity can go."""
     low, high = Estimate(value.value, value.error, value.count).interval(CONFIDENCE)
-    return f"{low:.3g} to {high:.3g}"
+    least, most = find_range(name)
+    return f"{max(low, least):.3g} to {min(high, most):.3g}"
 
 
 def _in_page(shown: str) -> str:

@@ -10,7 +10,7 @@ import functools
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -105,7 +105,17 @@ def explain(identity: Mapping[str, Any]) -> Explained:
     words += [
         f"~{name}" for name in there if name not in flat and name.partition(".")[0] in choices
     ]
-    return Explained(choices, keys, shlex.join([*start, *words]))
+    return Explained(choices, keys, join_words([*start, *words]))
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Words as a shell reads them; those with Hydra's own quotes in double ones, as people write
+    them.
+    """
+    return " ".join(
+        f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
+        for word in words
+    )
 
 
 def write_override(name: str, value: Any, *, adds: bool = False) -> str:

@@ -102,6 +102,9 @@ def draw_all(record: RunRecord, plots: Plots, charts: Charts | None = None) -> D
     absent: list[str] = []
     specified: dict[str, dict[str, Any]] = {}
     by_name = charts.by_name if charts else {}
+    not_there = "does not record it" if record.standing == "complete" else "has not recorded it"
+    if record.damaged:
+        not_there = "has no sound table of it"
     tables = record.tables
     for name, (title, label, caption) in _PLOTS.items():
         anchor = name.replace("_", "-")
@@ -128,7 +131,7 @@ def draw_all(record: RunRecord, plots: Plots, charts: Charts | None = None) -> D
             absent.append(f"{title}: not drawn ({type(error).__name__}: {error})")
             continue
         if body is None:
-            absent.append(f"{title}: the run did not record it, or not yet")
+            absent.append(f"{title}: the run {not_there}")
         else:
             sections.append(Section(anchor, title, body))
     return Drawn(sections, absent, specified)

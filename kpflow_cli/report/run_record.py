@@ -26,7 +26,7 @@ class RunRecord:
     """A run as its folder holds it.
 
     Attributes:
-        name: of the folder.
+        path: the folder.
         status: run.json, empty where there is none as it was written.
         config: all that determined the results, empty where nothing tells.
         tables: sound CSV files by their stems.
@@ -36,7 +36,7 @@ class RunRecord:
         written: when run.json was, in seconds since 1970; None where it was not.
     """
 
-    name: str
+    path: Path
     standing: str
     status: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -74,7 +74,7 @@ def read_record(folder: Path) -> RunRecord:
     written = (folder / STATUS).stat().st_mtime if status else None
     # of other plots nobody knows what they were drawn from
     plots = _read_plots(folder, checksums) if checksums and not damaged else {}
-    return RunRecord(folder.name, standing, status, config, tables, plots, tuple(damaged), written)
+    return RunRecord(folder, standing, status, config, tables, plots, tuple(damaged), written)
 
 
 def describe_state(standing: str, status: Mapping[str, Any]) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from kpflow_cli.durations import in_words
-from kpflow_cli.report.configuration import Explained, explain
+from kpflow_cli.report.configuration import Explained, explain, join_words, write_override
 from kpflow_cli.report.page import Page, Section, render, render_page
 from kpflow_cli.report.run_drawings import Charts, Plots, draw_all
 from kpflow_cli.report.run_record import RunRecord, describe_state
@@ -41,9 +42,10 @@ def render_run(record: RunRecord, plots: Plots, charts: Charts | None = None) ->
     drawn = draw_all(record, plots, charts)
     sections = [
         *_tell_summary(record),
-        *_tell_damage(record, drawn.absent),
-        *_list_changes(explained),
+        *_list_lines("damage", "Damage", record.damaged),
+        *_list_changes(record, explained),
         *drawn.sections,
+        *_list_lines("missing", "What is not here", drawn.absent),
         *_list_last_measurements(record.tables),
         *_list_sources(record.tables),
         *_list_configuration(explained),
@@ -81,11 +83,16 @@ def _title(record: RunRecord, explained: Explained | None) -> str:
         for group in ("task", "model"):
             node = config.get(group)
             own = node.get("_target_", node.get("target")) if isinstance(node, Mapping) else None
-            names.append(explained.choices.get(group) or str(own or "").rpartition(".")[2])
+            names.append(explained.choices.get(group) or _name_class(own))
     recorded = config.get("recorded")
     if isinstance(recorded, Mapping):
         names.append(str(recorded.get("network", "")))
-    return ", ".join([*filter(None, names), str(record.status.get("hash") or record.name)])
+    return ", ".join([*filter(None, names), str(record.status.get("hash") or record.path.name)])
+
+
+def _name_class(target: Any) -> str:
+    """``Net`` of ``my_package.Net`` and of ``own/nets.py:Net``."""
+    return re.split(r"[.:/]", str(target or ""))[-1]
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -124,19 +131,25 @@ def _tell_summary(record: RunRecord) -> Iterator[Section]:
         yield Section("summary", "Summary", render("lines.html.jinja", lines=sentences))
 
 
-def _tell_damage(record: RunRecord, absent: Sequence[str]) -> Iterator[Section]:
+def _list_lines(name: str, title: str, lines: Sequence[str]) -> Iterator[Section]:
     """What a reader would look for and does not find."""
-    lines = [*record.damaged, *absent]
     if lines:
-        yield Section("missing", "What is not here", render("lines.html.jinja", lines=lines))
+        yield Section(name, title, render("lines.html.jinja", lines=lines))
 
 
-def _list_changes(explained: Explained | None) -> Iterator[Section]:
+def _list_changes(record: RunRecord, explained: Explained | None) -> Iterator[Section]:
     if explained is None:
         return
     choices = ", ".join(
-        f"{group}={name or 'of its own'}" for group, name in explained.choices.items()
+        f"{group}={name}"
+        if name
+        else f"{group} of its own, {_name_class(record.config[group].get('_target_'))}"
+        for group, name in explained.choices.items()
     )
+    # where the command would not go by itself
+    elsewhere = record.path.name != record.status.get("hash")
+    place = [write_override("run_dir", str(record.path))] if elsewhere else []
+    command = explained.command and f"{explained.command} {join_words(place)}".rstrip()
     rows = [
         [Cell(key.name), Cell(write_value(key.value)), _default_cell(key.default)]
         for key in explained.changed
@@ -155,7 +168,7 @@ def _list_changes(explained: Explained | None) -> Iterator[Section]:
             "changes.html.jinja",
             choices=choices,
             table=render_table(table) if rows else None,
-            command=explained.command,
+            command=command,
         ),
     )
 

@@ -148,3 +148,20 @@ def test_a_function_that_says_it_returns_a_task_is_one(own: Path) -> None:
     words = ["run", "--config-dir", "conf", "task=made", "training.steps=1", "model.units=3"]
     done = kpflow(*words, *SMALL_ANALYSIS, cwd=own)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_constructor_refuses_is_told_in_its_words(own: Path) -> None:
+    (own / "picky.py").write_text(
+        "from window import Window\n\n\nclass Picky(Window):\n"
+        "    def __init__(self, time_steps: int, window: int = 3) -> None:\n"
+        "        if window > time_steps:\n"
+        "            raise ValueError(f'window={window} is longer than a trial')\n"
+        "        super().__init__(time_steps, window)\n"
+    )
+    (own / "conf" / "task" / "picky.yaml").write_text(
+        "# a window that fits\n_target_: picky.Picky\ntime_steps: 5\nwindow: 9\n"
+    )
+    found = kpflow("run", "--config-dir", "conf", "task=picky", cwd=own)
+    assert found.returncode == 2
+    told = "kpflow: task: Picky refuses its keys (window=9 is longer than a trial)"
+    assert found.stderr.splitlines() == [told]

@@ -12,6 +12,7 @@ from hand_made_runs import configured, put_run
 from html_pages import Element, check_page, table_rows
 
 from kpflow_cli.comparison.comparison import Comparison, compare
+from kpflow_cli.comparison.values import find_range
 from kpflow_cli.report.comparison_report import render_comparison
 
 STEPS = [0, 4, 30]
@@ -92,6 +93,21 @@ def test_curves_are_on_shared_axes_with_a_legend(tmp_path: Path) -> None:
     assert {"effective rank", "alignment", "A: gain=0.5", "B: gain=1.5"} <= set(words)
     assert "line: mean of seeds, band: one standard deviation" in words
     assert drawn.attributes["aria-label"].startswith("NTK_S: effective rank, alignment")
+
+
+def test_intervals_reach_as_far_as_a_quantity_can(tmp_path: Path) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    folders = [put(tmp_path, 0.5, seed) for seed in (0, 1)]
+    page = check_page(render_comparison(compared(folders)))
+    rows = {row["quantity"]: row["95 % interval"] for row in table_rows(page, "quantities-table")}
+    ends = {"effective_rank": (1, np.inf), "trace": (0, np.inf), "entropy": (-np.inf, np.inf)}
+    for operator, quantity in NAMES:
+        if quantity in ends:
+            values = [value_at_end(folder, operator, quantity) for folder in folders]
+            found = stats.t.interval(0.95, 1, np.mean(values), stats.sem(values))
+            low, high = (float(each) for each in rows[f"{operator} {quantity} full"].split(" to "))
+            assert [low, high] == pytest.approx(np.clip(found, *ends[quantity]).tolist(), rel=1e-2)
+    assert find_range(("ntk", "target_overlap_2", "full")) == (0, 1)
 
 
 def test_spread_among_seeds(tmp_path: Path) -> None:

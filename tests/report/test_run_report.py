@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from kpflow_cli.report.places import write_report
 from kpflow_cli.report.run_record import read_record
 from kpflow_cli.report.run_report import render_run
 from kpflow_cli.run.manifest import manifest_bytes
-from kpflow_cli.run.reading import is_complete, read_tables
+from kpflow_cli.run.reading import is_complete, read_status, read_tables
 from kpflow_cli.run.runner import run
 
 PLOT_NAMES = {name.replace("_", "-") for name in PLOTS}
@@ -171,7 +172,7 @@ def test_a_run_of_training_alone(tmp_path: Path) -> None:
     assert "training" in names_of(page)
     assert "measurements" not in names_of(page)
     missing = section(page, "missing").text
-    assert "Spectra: the run did not record it" in missing
+    assert "Spectra: the run does not record it" in missing
     assert "Training" not in missing
 
 
@@ -222,9 +223,10 @@ def test_a_damaged_table_is_left_out_and_told(copied: Path) -> None:
         stream.write("40,ntk,1,1e9,1.0\n")
     (copied / "outputs.csv").unlink()
     page = page_of(copied)
-    missing = section(page, "missing").text
-    assert "spectra.csv: not as it was written" in missing
-    assert "outputs.csv: not there" in missing
+    damage = section(page, "damage").text
+    assert "spectra.csv: not as it was written" in damage
+    assert "outputs.csv: not there" in damage
+    assert "Spectra: the run has no sound table of it" in section(page, "missing").text
     assert not {"spectra", "outputs"} & set(names_of(page))
     assert {"training", "effective-ranks"} <= set(names_of(page))
 
@@ -248,6 +250,14 @@ def test_plots_that_cannot_be_drawn_are_named(finished: Path) -> None:
     without = check_page(render_run(record, {}))
     assert not without.find("svg")
     assert "matplotlib" in section(without, "missing").text
+
+
+def test_the_command_goes_to_the_folder_that_it_is_in(copied: Path) -> None:
+    """Elsewhere it would do the work again."""
+    command = page_of(copied).one("pre").text
+    assert shlex.split(command)[-1] == f"run_dir={copied}"
+    named = copied.rename(copied.with_name(read_status(copied)["hash"]))
+    assert "run_dir" not in page_of(named).one("pre").text
 
 
 def test_a_whole_run_is_shown_as_it_drew_itself(copied: Path) -> None:

@@ -182,7 +182,9 @@ def add_mode_legend(panel: Axes, modes: int, *, columns: int) -> None:
     if modes > _MODES_ABOVE:
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
-        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+        # as narrow as leaves the panel's letter alone
+        narrow: dict[str, Any] = {"handlelength": 1.7, "columnspacing": 1.0}
+        panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, **narrow)
 
 
 def scale_value_axis(panel: Axes, values: Any) -> None:

@@ -21,8 +21,9 @@ from .style import (
     scale_value_axis,
 )
 
+# the one shows on both sides of the other where they agree
 _LOSSES: dict[str, dict[str, Any]] = {
-    "loss": {"color": COLOURS[5], "linewidth": 0.6, "label": "training batch"},
+    "loss": {"color": COLOURS[5], "linewidth": 2.2, "label": "training batch"},
     "evaluation_loss": {"color": COLOURS[0], "label": "evaluation trials"},
 }
 _END: dict[str, Any] = {"marker": "x", "linestyle": "none", "color": "black", "clip_on": False}
@@ -47,9 +48,8 @@ def draw_training(tables: Tables) -> StyledFigure:
     _draw_losses(loss, finite, marker)
     if len(finite) < len(training):
         _mark_divergence(loss, training, finite)
-    # wider than this it would reach the panel's letter
-    columns = 2 if len(finite) == len(training) else 1
-    loss.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+    # a second column would reach the panel's letter
+    loss.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     if scored:
         _draw_scores(others[0], finite, modes, marker)
     if small:

@@ -153,6 +153,7 @@ def _list_changes(record: RunRecord, explained: Explained | None) -> Iterator[Se
     rows = [
         [Cell(key.name), Cell(write_value(key.value)), _default_cell(key.default)]
         for key in explained.changed
+        if not key.name.startswith("sha256.")
     ]
     table = Table(
         "changed-keys",
@@ -174,7 +175,8 @@ def _list_changes(record: RunRecord, explained: Explained | None) -> Iterator[Se
 
 
 def _default_cell(default: Any) -> Cell:
-    return Cell("" if default is None else write_value(default))
+    # ??? is what stands for a value that everybody has to give
+    return Cell("" if default in (None, "???") else write_value(default))
 
 
 def _last_measurements(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

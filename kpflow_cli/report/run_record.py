@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from kpflow_cli.report.page import Tone
 from kpflow_cli.run.layout import CONFIG, MANIFEST, PLOTS, STATUS
 from kpflow_cli.run.manifest import checksum, read_manifest
 from kpflow_cli.run.standing import read_standing
+from kpflow_cli.run.whole_files import read_csv_bytes
 
 _CONTINUES = "the same command continues it"
 
@@ -128,7 +128,7 @@ def _read_tables(
             if checksums is not None and checksum(content) != checksums[name]:
                 damaged.append(f"{name}: not as it was written, and left out")
                 continue
-            tables[name.removesuffix(".csv")] = pd.read_csv(io.BytesIO(content))
+            tables[name.removesuffix(".csv")] = read_csv_bytes(content)
         except (OSError, ValueError) as error:
             reason = "not there" if isinstance(error, FileNotFoundError) else "cannot be read"
             damaged.append(f"{name}: {reason}")

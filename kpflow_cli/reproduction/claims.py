@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from kpflow_cli.errors import UserError
 from kpflow_cli.estimators.estimate import Estimate
 from kpflow_cli.run.manifest import checksum
+from kpflow_cli.run.whole_files import read_csv_bytes
 
 Verdict = Literal["holds", "fails", "undecided", "identity"]
 
@@ -179,7 +177,7 @@ def _read_claims(path: Path, number: str) -> list[dict[Any, Any]]:
         written = {}
     if written.get(path.name, checksum(content)) != checksum(content):
         raise UserError(f"{path}: not as it was written; `kpflow figure {number}` writes it again")
-    claims = pd.read_csv(io.BytesIO(content))
+    claims = read_csv_bytes(content)
     if "groups" not in claims:
         raise UserError(
             f"{path}: of an earlier version of kpflow; `kpflow figure {number}` makes it anew"

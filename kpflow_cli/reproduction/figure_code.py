@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pandas as pd
 from kpflow_cli.errors import UserError
 from kpflow_cli.reproduction.claims import Claim
 from kpflow_cli.run.manifest import checksum
-from kpflow_cli.run.whole_files import csv_bytes, write_whole
+from kpflow_cli.run.whole_files import csv_bytes, read_csv_bytes, write_whole
 
 if TYPE_CHECKING:
     from kpflow_cli.run.folder import Drawing
@@ -50,7 +49,7 @@ def load_figure(name: str) -> Figure:
 
 def read_figure_table(content: bytes) -> pd.DataFrame:
     """What is drawn, from the content of ``figN.csv``."""
-    return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
+    return read_csv_bytes(content, keep_default_na=False, na_values=[""])
 
 
 def write_numbers(

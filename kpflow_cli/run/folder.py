@@ -40,7 +40,7 @@ from kpflow_cli.run.manifest import checksum, is_intact, manifest_bytes, read_ma
 from kpflow_cli.run.ownership import has_configuration, written_configuration
 from kpflow_cli.run.reading import damaged_tables, read_status
 from kpflow_cli.run.seals import intact_seal
-from kpflow_cli.run.whole_files import csv_bytes, remove_partial_files, write_whole
+from kpflow_cli.run.whole_files import csv_bytes, read_csv_bytes, remove_partial_files, write_whole
 
 
 class Drawing(Protocol):
@@ -182,7 +182,7 @@ class RunFolder:
     def read_tables(self) -> dict[str, pd.DataFrame]:
         """Every CSV file by its stem, as it was written."""
         return {
-            path.stem: pd.read_csv(path)
+            path.stem: read_csv_bytes(path.read_bytes())
             for path in sorted(self.path.glob("*.csv"))
             if path.name in self._checksums or not self._has_manifest
         }

@@ -4,7 +4,6 @@ checksum.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,6 +17,7 @@ from kpflow_cli.errors import DamagedFileError
 from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.run.layout import CONFIG, LOCK, STATUS
 from kpflow_cli.run.manifest import checksum, is_intact, read_manifest
+from kpflow_cli.run.whole_files import read_csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +40,11 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
 
     Raises DamagedFileError for one that is not as it was written.
     """
-    # half a second that whoever asks only whether a run is complete does without
-    import pandas as pd
-
     checksums = read_manifest(run_dir)
     if checksums is None:
-        return {path.stem: pd.read_csv(path) for path in sorted(run_dir.glob("*.csv"))}
+        return {
+            path.stem: read_csv_bytes(path.read_bytes()) for path in sorted(run_dir.glob("*.csv"))
+        }
     tables = {}
     for name in sorted(name for name in checksums if name.endswith(".csv")):
         try:
@@ -57,7 +56,7 @@ def read_tables(run_dir: Path) -> dict[str, pd.DataFrame]:
                 f"{run_dir / name}: not as it was written; the command that made the run writes it "
                 "again"
             )
-        tables[name.removesuffix(".csv")] = pd.read_csv(io.BytesIO(content))
+        tables[name.removesuffix(".csv")] = read_csv_bytes(content)
     return tables
 
 

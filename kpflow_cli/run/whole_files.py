@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kpflow_cli.errors import UnwrittenFileError
 
@@ -19,6 +20,17 @@ _PARTIAL = ".*.partial"
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """A table as the content of a CSV file."""
     return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def read_csv_bytes(content: bytes, **options: Any) -> pd.DataFrame:
+    """The table of a CSV file's content, each number as it was written: pandas before 3 may be off
+    in the last digit by itself. ``options`` of ``pandas.read_csv``.
+    """
+    import pandas as pd
+
+    if pd.__version__ < "3":
+        options["float_precision"] = "round_trip"
+    return pd.read_csv(io.BytesIO(content), **options)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from kpflow_cli.run.whole_files import read_csv_bytes
 
 VALUES = ["step", "operator", "quantity", "reduction", "value", "stderr", "probes"]
 _RUN, _FILE = "run index", "file index"
@@ -76,7 +77,7 @@ def column_of(values: Sequence[Any], rows: pd.Series[int]) -> pd.Series[Any]:
 def _read(kind: _Kind, header: bytes, bodies: Sequence[tuple[int, bytes]]) -> pd.DataFrame:
     """Files with one header as one table, with the index of each row's run."""
     ended = [body if body.endswith(b"\n") or not body else body + b"\n" for _, body in bodies]
-    table = pd.read_csv(io.BytesIO(b"\n".join([header, b"".join(ended)])), dtype=kind.dtypes)
+    table = read_csv_bytes(b"\n".join([header, b"".join(ended)]), dtype=kind.dtypes)
     counts = [body.count(b"\n") for body in ended] if len(bodies) > 1 else [len(table)]
     table[_RUN] = np.repeat([index for index, _ in bodies], counts)
     return table

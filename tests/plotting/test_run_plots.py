@@ -139,7 +139,12 @@ def test_periods_of_the_task_are_shaded(name: str, run_dir: Path) -> None:
     named = [each.get_text() for each in legend.get_texts()]
     assert {"stimulus", "memory", "response"} <= {*named}
     config = small_config().task
-    ends = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in figure.axes[0].patches]
+    # a rectangle or, in matplotlib 3.8, a polygon
+    corners = [
+        patch.get_patch_transform().transform(patch.get_path().vertices)[:, 0]
+        for patch in figure.axes[0].patches
+    ]
+    ends = [(each.min(), each.max()) for each in corners]
     response = config.stimulus_steps + config.memory_steps
     borders = [0, config.stimulus_steps, response, response + config.response_steps]
     assert ends == [

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from small_runs import kpflow, small_config, table_bytes
@@ -22,6 +21,7 @@ from kpflow_cli.errors import UserError
 from kpflow_cli.run.identity import identity_hash
 from kpflow_cli.run.ownership import has_configuration, written_configuration
 from kpflow_cli.run.runner import run
+from kpflow_cli.run.whole_files import read_csv_bytes
 from kpflow_cli.sweeps.points import SweepPoint
 from kpflow_cli.sweeps.worker import work_off
 from kpflow_cli.trackers.base import TrackedRun, Tracker
@@ -93,10 +93,10 @@ def own(name: str) -> Any:
 def tables_of(run_dir: Path) -> Curves:
     """What a tracker has to show, from the CSV files."""
     found: dict[int, dict[str, float]] = {}
-    for row in pd.read_csv(run_dir / "training.csv").to_dict("records"):
+    for row in read_csv_bytes((run_dir / "training.csv").read_bytes()).to_dict("records"):
         step = found.setdefault(int(row.pop("step")), {})
         step |= {f"training/{column}": value for column, value in row.items()}
-    for row in pd.read_csv(run_dir / "measurements.csv").to_dict("records"):
+    for row in read_csv_bytes((run_dir / "measurements.csv").read_bytes()).to_dict("records"):
         name = f"{row['operator']}/{row['quantity']}/{row['reduction']}"
         found.setdefault(row["step"], {}).update(
             {name: row["value"], f"{name}/stderr": row["stderr"]}

@@ -19,6 +19,8 @@ import pytest
 from counted import put_task, steps_made
 from small_runs import KPFLOW, SMALL, installed_kpflow, kpflow
 
+from kpflow_cli.run.whole_files import read_csv_bytes
+
 Start = Callable[..., subprocess.Popen[bytes]]
 STEPS = 12
 OWN = [option for option in SMALL if not option.startswith(("task.", "training."))]

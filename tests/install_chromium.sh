@@ -6,5 +6,5 @@ command -v apt-get >/dev/null || { echo "no chromium; without apt-get, install i
 [ "$(id -u)" -eq 0 ] || { echo "no chromium; only root can install it: sudo sh $0" >&2; exit 1; }
 patience="-o Acquire::Retries=1 -o Acquire::http::Timeout=30"
 # shellcheck disable=SC2086
-apt-get update --quiet=2 $patience &&
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $patience chromium
+timeout 60 apt-get update --quiet=2 $patience &&
+	DEBIAN_FRONTEND=noninteractive timeout 240 apt-get install --quiet=2 --yes --no-install-recommends $patience chromium

@@ -18,7 +18,7 @@ from kpflow_cli.report.svg import Drawing, render_drawing
 from kpflow_cli.report.table import Cell, Column, Table, number_cell, render_table
 from kpflow_cli.reproduction.claims import Claim, Verdict, name_source
 from kpflow_cli.reproduction.figure_code import load_figure
-from kpflow_cli.reproduction.kept import find_kept, read_kept
+from kpflow_cli.reproduction.kept import read_kept
 from kpflow_cli.reproduction.pictures import describe_size
 from kpflow_cli.reproduction.specification import read_figure_specs
 
@@ -76,11 +76,6 @@ def read_figure(folder: Path, name: str) -> KeptFigure:
     commit = str(kept.origin.get("commit") or "unknown")[:12]
     drawing = cast(Drawing, drawn)
     return KeptFigure(number, shows, describe_size(kept.origin), commit, claims, drawing)
-
-
-def list_figures(folder: Path) -> list[str]:
-    """Names of the figures in a folder. Raises UserError where there are none."""
-    return find_kept(folder)
 
 
 def render_gallery(title: str, figures: Iterable[KeptFigure]) -> str:

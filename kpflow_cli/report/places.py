@@ -84,9 +84,10 @@ def _render_sweep_file(path: Path) -> str:
 
 def _render_figures(folder: Path) -> str:
     # whoever wants a page of a run needs no figure's code
-    from kpflow_cli.report.gallery import KeptFigure, list_figures, read_figure, render_gallery
+    from kpflow_cli.report.gallery import KeptFigure, read_figure, render_gallery
+    from kpflow_cli.reproduction.kept import find_kept
 
-    names = list_figures(folder)
+    names = find_kept(folder)
 
     def figures() -> Iterator[KeptFigure]:
         for name in tqdm(names, unit="figure", desc="report", disable=None, delay=1.0):

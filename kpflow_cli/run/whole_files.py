@@ -28,7 +28,7 @@ def read_csv_bytes(content: bytes, **options: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if pd.__version__ < "3":
+    if int(pd.__version__.partition(".")[0]) < 3:
         options["float_precision"] = "round_trip"
     return pd.read_csv(io.BytesIO(content), **options)
 
